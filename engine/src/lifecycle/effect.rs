@@ -1,0 +1,207 @@
+//! What the engine wants done: the outputs of one batch, as values.
+
+use crate::Storage;
+use crate::policy::Reason;
+
+/// What became of an input record; the `outcome` label of `lethe_records_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Its content went to `store.*`.
+    Stored,
+    /// Its content went to `transit.*`.
+    Transit,
+    /// An event about a known or coming record: remembered or acted on.
+    Learned,
+    /// A duplicate, or older than what is known.
+    Known,
+    /// Its record is over: nothing is emitted.
+    Over,
+    /// There is nothing that it could act on.
+    Nothing,
+}
+
+impl Outcome {
+    /// The label's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Transit => "transit",
+            Self::Learned => "learned",
+            Self::Known => "known",
+            Self::Over => "over",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// The offset of the control record that decided, or none: the defaults did (`lethe-policy`).
+pub type PolicyOffset = Option<i64>;
+
+/// The tags of a content record, for information: policies change, a null value decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// What the policy of this moment gives the record in ms; none: for ever.
+    pub retention_ms: Option<i64>,
+    /// When that policy ends it (Unix ms); none: never.
+    pub expires_at_ms: Option<i64>,
+    /// Which control record says so.
+    pub policy: PolicyOffset,
+}
+
+/// One thing to be done. Keys are record keys of the contract (`tenant/conversation/message` …).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// Emit the value of the input record at hand, byte for byte.
+    Content {
+        /// To which of the class's two topics.
+        storage: Storage,
+        /// The record key.
+        key: &'a str,
+        /// The tags.
+        tags: Tags,
+    },
+    /// Emit a null value: the record's life has ended.
+    Tombstone {
+        /// On which of the class's two topics.
+        storage: Storage,
+        /// The record key.
+        key: &'a str,
+        /// Why it ended.
+        reason: Reason,
+        /// Which control record decided.
+        policy: PolicyOffset,
+    },
+    /// Report to `lethe.audit`.
+    Audit {
+        /// The request or the tenant that it is about: the audit record's key.
+        key: &'a str,
+        /// What is reported.
+        what: Audit,
+    },
+}
+
+/// What is reported to `lethe.audit` of control records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// A control record is in force from now on.
+    ControlInForce {
+        /// Its offset.
+        offset: i64,
+    },
+    /// A control record waits for its `effective_at`.
+    ControlWaiting {
+        /// Its offset.
+        offset: i64,
+        /// When it comes into force (Unix ms).
+        effective_at_ms: i64,
+    },
+    /// A control record is invalid; the last valid one stays in force.
+    ControlRefused {
+        /// Its offset.
+        offset: i64,
+        /// What is wrong with it, without its content.
+        why: &'static str,
+    },
+    /// A control record is valid, but this version does not act on its kind.
+    ControlNotInForce {
+        /// Its offset.
+        offset: i64,
+    },
+    /// The tenant's end of use has come into force.
+    TenantEnded {
+        /// The terms record that said so.
+        offset: i64,
+    },
+}
+
+/// The effects of a batch, in order, in buffers that are used again.
+#[derive(Debug, Default)]
+pub struct Effects {
+    keys: String,
+    /// Each effect, with where its key ends.
+    list: Vec<(Kind, usize)>,
+    /// Early events that found nothing to act on until the transit limit had passed.
+    unmatched: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Content { storage: Storage, tags: Tags },
+    Tombstone { storage: Storage, reason: Reason, policy: PolicyOffset },
+    Audit(Audit),
+}
+
+impl Effects {
+    /// Empties the list, keeping its memory.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.list.clear();
+        self.unmatched = 0;
+    }
+
+    /// How many effects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Events that waited for a record which did not come within the transit limit.
+    #[must_use]
+    pub fn unmatched(&self) -> u64 {
+        self.unmatched
+    }
+
+    /// The effects, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
+        let mut start = 0;
+        self.list.iter().map(move |&(kind, end)| {
+            let key = self.keys.get(start..end).unwrap_or_default();
+            start = end;
+            match kind {
+                Kind::Content { storage, tags } => Effect::Content { storage, key, tags },
+                Kind::Tombstone { storage, reason, policy } => {
+                    Effect::Tombstone { storage, key, reason, policy }
+                }
+                Kind::Audit(what) => Effect::Audit { key, what },
+            }
+        })
+    }
+
+    pub(crate) fn content(&mut self, storage: Storage, tenant: &str, id: &str, tags: Tags) {
+        self.push(Kind::Content { storage, tags }, tenant, id);
+    }
+
+    pub(crate) fn tombstone(
+        &mut self,
+        storage: Storage,
+        tenant: &str,
+        id: &str,
+        reason: Reason,
+        policy: PolicyOffset,
+    ) {
+        self.push(Kind::Tombstone { storage, reason, policy }, tenant, id);
+    }
+
+    pub(crate) fn audit(&mut self, key: &str, what: Audit) {
+        self.keys.push_str(key);
+        self.list.push((Kind::Audit(what), self.keys.len()));
+    }
+
+    pub(crate) fn count_unmatched(&mut self) {
+        self.unmatched += 1;
+    }
+
+    fn push(&mut self, kind: Kind, tenant: &str, id: &str) {
+        crate::ledger::key::push_part(&mut self.keys, tenant);
+        self.keys.push('/');
+        self.keys.push_str(id);
+        self.list.push((kind, self.keys.len()));
+    }
+}

@@ -1,0 +1,44 @@
+//! What tenants and operators said of their records, and what follows from it.
+mod record;
+pub use record::ControlRecord;
+
+/// Why a record's life ended: the `lethe-reason` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its retention has passed.
+    Expired,
+    /// Transit content that every recipient has.
+    Delivered,
+    /// Transit content at the transit limit.
+    Undelivered,
+    /// Its sender took it back.
+    Recalled,
+    /// A profile or config item was removed, or its newer version replaced it in the other storage.
+    Removed,
+    /// An erasure request covers it.
+    Erased,
+    /// Its tenant opted out of storage.
+    OptedOut,
+    /// Its tenant's use ended.
+    Ended,
+    /// Its own time to live has passed.
+    Burned,
+}
+
+impl Reason {
+    /// The header's value, and the label's.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+            Self::Recalled => "recalled",
+            Self::Removed => "removed",
+            Self::Erased => "erased",
+            Self::OptedOut => "opted-out",
+            Self::Ended => "ended",
+            Self::Burned => "burned",
+        }
+    }
+}
