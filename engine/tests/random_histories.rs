@@ -8,7 +8,7 @@ mod support;
 
 use lethe_engine::Class;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestError, TestRunner};
 use support::harness::Harness;
 use support::history::{Action, Step};
 use support::random::{Seed, history};
@@ -46,8 +46,10 @@ fn histories(class: Class) {
     let ran = TestRunner::new(config).run(&seeds, |seeds| {
         run(class, &whole(class, &seeds)).map_err(TestCaseError::fail)
     });
-    if let Err(failure) = ran {
-        panic!("{failure}");
+    match ran {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => panic!("{}", why.message()),
+        Err(TestError::Abort(why)) => panic!("{}", why.message()),
     }
 }
 

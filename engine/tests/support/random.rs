@@ -2,7 +2,10 @@
 //!
 //! Invariant: a history is made from numbers alone; fewer or smaller numbers make a shorter, simpler history.
 
+use std::collections::BTreeMap;
+
 use lethe_engine::Class;
+use lethe_engine::ledger::{forget, forgotten_line};
 
 use super::history::{Action, How, Item, Message, Said, Step};
 use super::ledger::Memory;
@@ -136,5 +139,18 @@ fn event(class: Class, now: i64, [a, b, c, d]: [u8; 4]) -> Action {
     Action::Message(message, said)
 }
 
-/// Drops some of the rows that may be forgotten.
-pub fn filter(_ledger: &mut Memory, _seed: u64) {}
+/// Drops some of the rows that may be forgotten, as a compaction at any time would.
+pub fn filter(ledger: &mut Memory, seed: u64) {
+    let lines: BTreeMap<Vec<u8>, i64> = ledger
+        .rows()
+        .filter_map(|(key, value)| forgotten_line(key, value))
+        .map(|(tenant, line)| (tenant.to_vec(), line))
+        .collect();
+    let line_of = |tenant: &[u8]| lines.get(tenant).copied().unwrap_or(i64::MIN);
+    let mut number = seed;
+    ledger.filter(|key, value| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Seed 1 drops all of them.
+        forget(key, value, &line_of) && (seed == 1 || number >> 63 == 0)
+    });
+}

@@ -210,10 +210,15 @@ impl Model {
             if change.ended {
                 slot.end(Reason::Ended);
             }
-            if change.opted_out && slot.storage == Storage::Stored {
+            let opted_out = change.opted_out || slot.time < change.since;
+            if opted_out && slot.storage == Storage::Stored {
                 slot.end(Reason::OptedOut);
             }
             slot.note(&rules, change.at, now_max);
+        }
+        if change.since > i64::MIN {
+            let tenant = self.policies.tenant(&change.tenant);
+            tenant.floor = tenant.floor.max(newest.min(change.since - 1));
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
@@ -337,7 +342,10 @@ impl Slot {
                 ends.push((Reason::Expired, self.time + rules.retention(conversation)));
             }
         }
-        ends.push((Reason::Ended, rules.ends_at));
+        // What comes after the end is not ended by it.
+        if !rules.ended {
+            ends.push((Reason::Ended, rules.ends_at));
+        }
         ends
     }
 

@@ -79,6 +79,8 @@ pub struct Change {
     pub opted_out: bool,
     /// Everything ended by it.
     pub ended: bool,
+    /// Stored content that was sent before ended by it: the tenant named a later `since`.
+    pub since: i64,
 }
 
 /// Everything said on the control topic.
@@ -175,7 +177,7 @@ impl Policies {
         let held = self.is_held(name);
         let tenant = self.tenants.get_mut(name)?;
         let rules = tenant.rules(class, at, held);
-        let (was_in, had_ended) = (tenant.now.opted_in, tenant.now.ended);
+        let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let started = tenant.past.last().map_or(i64::MIN, |past| past.until);
         let until = if closes { at.max(started) } else { started };
         let past = std::mem::replace(&mut tenant.now, rules);
@@ -188,6 +190,7 @@ impl Policies {
             at,
             opted_out: was_in && !tenant.now.opted_in,
             ended: tenant.now.ended && !had_ended,
+            since: if was_in && tenant.now.opted_in && tenant.now.since > since { tenant.now.since } else { i64::MIN },
         })
     }
 
