@@ -77,7 +77,6 @@ fn unknown_fields_are_errors() {
     refused("conversation/a/c", &[r#"{"retention": "1d", "storage": "in"}"#]);
     refused("terms/a", &[r#"{"transit_limits": "1d"}"#]);
     refused("hold/1", &[r#"{"tenant": "a", "to": "@5"}"#]);
-    refused("erasure/1", &[r#"{"tenant": "a", "after": "@5"}"#]);
 }
 
 #[test]

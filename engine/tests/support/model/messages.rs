@@ -63,7 +63,7 @@ impl Messages {
         let key = message.key();
         let known = self.all.entry(key.clone()).or_default();
         if let Some(slot) = &mut known.slot {
-            slot.note(&world.tenant.now, world.now, world.now_max);
+            slot.note(&world.tenant.now, i64::MIN, world.now_max);
         }
         let emitted = take_content(seen, &key)?;
         match said {
@@ -111,7 +111,7 @@ impl Known {
         outcome: Option<Outcome>,
     ) -> Result<(), String> {
         if let Some(slot) = &self.slot {
-            let right = match slot.is_ended() {
+            let right = match slot.is_ended_at(world) {
                 Is::No => outcome == Some(Outcome::Known),
                 Is::Maybe => matches!(outcome, Some(Outcome::Known | Outcome::Over)),
                 Is::Yes => outcome == Some(Outcome::Over),
@@ -217,18 +217,18 @@ impl Known {
             return Err("an edit changed topics".to_owned());
         }
         let is_newer = at > self.edited_at;
-        let right = match slot.is_ended() {
+        let right = match slot.is_ended_at(world) {
             Is::Yes => emitted.is_none(),
             Is::Maybe => is_newer || emitted.is_none(),
             Is::No => is_newer == emitted.is_some(),
         };
         if !right {
-            return Err(format!("an edit ({outcome:?}) emitted {emitted:?}, newer: {is_newer}, ended: {:?}", slot.is_ended()));
+            return Err(format!("an edit ({outcome:?}) emitted {emitted:?}, newer: {is_newer}, ended: {:?}", slot.is_ended_at(world)));
         }
         if emitted.is_some() {
             self.edited_at = at;
             slot.maybe.clear();
-        } else if is_newer && slot.is_ended() == Is::Maybe {
+        } else if is_newer && slot.is_ended_at(world) == Is::Maybe {
             slot.ended = Some(slot.maybe.clone());
         }
         Ok(())

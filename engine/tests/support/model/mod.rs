@@ -173,9 +173,8 @@ impl Model {
                 }
                 Due::End(tenant) => {
                     let tenant = tenant.clone();
-                    let since = self.policies.tenant(&tenant).past.last().map_or(at, |past| past.until);
-                    self.close(&tenant, at.max(since), true);
-                    at.max(since)
+                    self.close(&tenant, at, true);
+                    at
                 }
             };
             let changes = match &due {
@@ -214,7 +213,7 @@ impl Model {
             if opted_out && slot.storage == Storage::Stored {
                 slot.end(Reason::OptedOut);
             }
-            slot.note(&rules, change.at, now_max);
+            slot.note(&rules, i64::MIN, now_max);
         }
         if change.since > i64::MIN {
             let tenant = self.policies.tenant(&change.tenant);
@@ -371,6 +370,13 @@ impl Slot {
     }
 
     /// Until when the minimum keeps it. (A message's time may be ahead: no minimum keeps nothing.)
+    /// Whether it has ended for an event at this time, whatever later ones are told.
+    pub fn is_ended_at(&self, world: &World<'_>) -> Is {
+        let mut then = self.clone();
+        then.note(&world.tenant.now, world.now, world.now_max);
+        then.is_ended()
+    }
+
     fn kept_until(&self, rules: &Rules) -> i64 {
         match self.storage {
             Storage::Stored if rules.minimum > 0 => self.time + rules.minimum,

@@ -178,8 +178,7 @@ impl Policies {
         let tenant = self.tenants.get_mut(name)?;
         let rules = tenant.rules(class, at, held);
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
-        let started = tenant.past.last().map_or(i64::MIN, |past| past.until);
-        let until = if closes { at.max(started) } else { started };
+        let until = if closes { at } else { i64::MIN };
         let past = std::mem::replace(&mut tenant.now, rules);
         tenant.past.push(Past { rules: past, until, until_maybe: now_max.max(until) });
         if had_ended && !tenant.now.ended {

@@ -19,6 +19,8 @@ struct Known {
     /// The newest version ever seen, and whether it is a removal.
     newest: i64,
     removed: bool,
+    /// The newest version that was over when it came: older ones may be taken for superseded, or not.
+    over: i64,
     slots: Vec<Slot>,
 }
 
@@ -51,10 +53,11 @@ impl Versions {
         let known = self.all.entry(key.clone()).or_insert_with(|| Known {
             newest: i64::MIN,
             removed: false,
+            over: i64::MIN,
             slots: Vec::new(),
         });
         for slot in &mut known.slots {
-            slot.note(&world.tenant.now, world.now, world.now_max);
+            slot.note(&world.tenant.now, i64::MIN, world.now_max);
         }
         let emitted: Vec<Storage> = contents(seen, &key);
         let is_newer = at > known.newest || (at == known.newest && removed && !known.removed);
@@ -87,6 +90,7 @@ impl Known {
             tombstoned: false,
         };
         let (store, transit, nothing) = may(world, class, &slot);
+        let nothing = nothing || at <= self.over;
         let right = match emitted {
             Some(Storage::Stored) => store,
             Some(Storage::Transit) => transit,
@@ -95,10 +99,18 @@ impl Known {
         if !right {
             return Err(format!("{emitted:?} came of it; may be stored {store}, transit {transit}, nothing {nothing}"));
         }
-        if emitted.is_some() {
-            slot.note(&world.tenant.now, world.now, world.now_max);
+        match emitted {
+            Some(_) => {
+                slot.note(&world.tenant.now, i64::MIN, world.now_max);
+                self.replace(at, false, Some(slot));
+            }
+            None => {
+                self.over = self.over.max(at);
+                for old in &mut self.slots {
+                    old.maybe.insert(Reason::Removed);
+                }
+            }
         }
-        self.replace(at, false, emitted.map(|_| slot));
         Ok(())
     }
 
@@ -110,11 +122,7 @@ impl Known {
             self.slots.retain(|old| old.storage != slot.storage);
         }
         for old in &mut self.slots {
-            if slot.is_some() || removed {
-                old.end(Reason::Removed);
-            } else {
-                old.maybe.insert(Reason::Removed);
-            }
+            old.end(Reason::Removed);
         }
         self.slots.extend(slot);
     }
