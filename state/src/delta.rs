@@ -23,7 +23,7 @@
 mod decode;
 mod encode;
 
-pub use decode::{Delta, DeltaError};
+pub use decode::{Delta, DeltaError, Row};
 pub(crate) use encode::DeltaWriter;
 
 /// The first byte of every part. A new format gets a new number.

@@ -13,16 +13,23 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::reserved::is_reserved;
 
+/// Reads the tenant of a row of books (key, value), and its line: the time up to which its rows are forgotten
+/// (Unix ms).
+pub type LineOfBooks = for<'a> fn(&'a [u8], &'a [u8]) -> Option<(&'a [u8], i64)>;
+
+/// A tenant's committed line (Unix ms); before all times if it has none.
+pub type LineOf<'a> = &'a dyn Fn(&[u8]) -> i64;
+
 /// How to tell what is forgotten. The default is the engine's.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     /// What the keys of all books begin with, and no other key.
     pub books_prefix: &'static [u8],
-    /// The tenant of a row of books, and the time up to which that tenant's rows are forgotten (Unix ms).
-    pub line: for<'a> fn(&'a [u8], &'a [u8]) -> Option<(&'a [u8], i64)>,
+    /// Reads the line of a row of books (key, value).
+    pub line: LineOfBooks,
     /// Whether a row (key, value) may be dropped, given each tenant's line. Runs inside of a compaction: it
     /// must not panic.
-    pub forget: fn(&[u8], &[u8], &dyn Fn(&[u8]) -> i64) -> bool,
+    pub forget: fn(&[u8], &[u8], LineOf<'_>) -> bool,
 }
 
 impl Default for Rule {

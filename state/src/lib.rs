@@ -41,7 +41,7 @@ mod store;
 
 pub use delta::{Delta, DeltaError, DeltaHeader};
 pub use error::{Remedy, StateError};
-pub use filter::Rule;
+pub use filter::{LineOf, LineOfBooks, Rule};
 pub use identity::{Identity, IdentityField};
 pub use memory::Memory;
 pub use reserved::{FORMAT_VERSION, RESERVED_TAG};

@@ -43,6 +43,9 @@ pub enum DeltaError {
     Reserved,
 }
 
+/// A row of a delta: its key, and its value, or `None` if it is deleted.
+pub type Row<'key, 'delta> = (&'key [u8], Option<&'delta [u8]>);
+
 /// A part of a delta, read row by row.
 pub struct Delta<'a> {
     header: DeltaHeader,
@@ -93,8 +96,8 @@ impl<'a> Delta<'a> {
         &self.header
     }
 
-    /// The next row: its key, and its value, or `None` if it is deleted.
-    pub fn next_row(&mut self) -> Result<Option<(&[u8], Option<&'a [u8]>)>, DeltaError> {
+    /// The next row; `None` after the last.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_, 'a>>, DeltaError> {
         let Some(rows_left) = self.rows_left.checked_sub(1) else {
             return if self.rows.0.is_empty() {
                 Ok(None)

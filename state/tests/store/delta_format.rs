@@ -40,7 +40,7 @@ fn a_delta_has_these_bytes() {
         "000500",
         "4b676f6e65",
         "",         // Kgone is deleted
-        "44c9a0d2", // CRC-32C
+        "77f90228", // CRC-32C
     ];
     assert_eq!(
         parts.iter().map(|part| hex(part)).collect::<Vec<_>>(),

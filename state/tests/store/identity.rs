@@ -62,17 +62,16 @@ fn another_identity_is_refused() {
             "{error}"
         );
         assert_eq!(error.remedy(), Remedy::Stop);
-        match error {
-            StateError::OtherIdentity {
-                field,
-                found,
-                expected,
-                ..
-            } => {
-                assert_eq!((field, &*found, &*expected), (differs, is, wanted));
-            }
-            other => panic!("{differs:?}: {other}"),
-        }
+        let StateError::OtherIdentity {
+            field,
+            found,
+            expected,
+            ..
+        } = error
+        else {
+            panic!("{differs:?}: {error}");
+        };
+        assert_eq!((field, &*found, &*expected), (differs, is, wanted));
     }
     open(&dir);
 }

@@ -1,6 +1,9 @@
 //! A directory that is open is not opened again.
 
 use lethe_state::{Remedy, StateError, Store};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use crate::support::{home, identity, memory, open};
 
@@ -24,34 +27,43 @@ fn a_second_open_says_that_the_directory_is_in_use() {
 fn a_lock_that_another_process_holds_says_so_too() {
     let (_home, dir) = home();
     drop(open(&dir));
-    let mut holder = hold_lock(&dir.join("LOCK"));
+    let holder = hold_lock(&dir.join("LOCK"));
     let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
-    holder.kill().unwrap();
-    holder.wait().unwrap();
     assert!(matches!(error, StateError::Locked { .. }), "{error}");
+    release(holder);
     open(&dir);
 }
 
-/// A process with a POSIX lock on a file, as RocksDB takes it.
-fn hold_lock(file: &std::path::Path) -> std::process::Child {
-    use std::io::Read;
-    use std::process::{Command, Stdio};
+/// Ends when its input does.
+const HOLDER: &str = r#"
+use Fcntl qw(F_SETLK F_WRLCK SEEK_SET);
+open(my $file, '+<', $ARGV[0]) or die;
+my $lock = pack('s s x4 q q l x4', F_WRLCK, SEEK_SET, 0, 0, 0);
+fcntl($file, F_SETLK, $lock) or die;
+$| = 1;
+print 'h';
+<STDIN>;
+"#;
 
-    const SCRIPT: &str = "use Fcntl qw(F_SETLK F_WRLCK SEEK_SET); open(my $f, '+<', $ARGV[0]) or die; \
-        fcntl($f, F_SETLK, pack('s s l! l! i x4', F_WRLCK, SEEK_SET, 0, 0, 0)) or die; \
-        $| = 1; print 'h'; sleep 600;";
+/// A process with a POSIX lock on a file, as RocksDB takes it.
+fn hold_lock(file: &Path) -> Child {
     let mut holder = Command::new("perl")
-        .args(["-e", SCRIPT])
+        .args(["-e", HOLDER])
         .arg(file)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut held = [0];
     holder
         .stdout
         .as_mut()
         .unwrap()
-        .read_exact(&mut held)
+        .read_exact(&mut [0])
         .unwrap();
     holder
+}
+
+fn release(mut holder: Child) {
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
 }

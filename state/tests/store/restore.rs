@@ -15,7 +15,7 @@ fn parts(dir: &Path, before: u64, value: &[u8]) -> Vec<Vec<u8>> {
     for n in 0..9_u8 {
         writer.put(&[b'E', n], value);
     }
-    let parts = writer.delta(11, 22, 33, 80);
+    let parts = writer.delta(11, 22, 33, 60);
     assert!(parts.len() >= 3, "{}", parts.len());
     drop(writer);
     Store::destroy(dir).unwrap();
@@ -33,13 +33,11 @@ fn a_delta_is_applied_with_its_last_part() {
         assert_eq!((store.sequence(), store.changelog_offset()), (0, 0));
         assert_eq!(all(&mut store), []);
     }
-    match store.restore(last, 99).unwrap() {
-        Restored::Applied(header) => {
-            assert_eq!((header.sequence, header.input_offset), (1, 11));
-            assert_eq!((header.control_offset, header.decided_at_ms), (22, 33));
-        }
-        other => panic!("{other:?}"),
-    }
+    let Restored::Applied(header) = store.restore(last, 99).unwrap() else {
+        panic!("the last part applies the delta");
+    };
+    assert_eq!((header.sequence, header.input_offset), (1, 11));
+    assert_eq!((header.control_offset, header.decided_at_ms), (22, 33));
     assert_eq!((store.sequence(), store.changelog_offset()), (1, 99));
     assert_eq!(all(&mut store).len(), 9);
 }
@@ -159,7 +157,7 @@ fn a_part_of_another_delta_with_the_same_sequence_is_not_taken() {
     for n in 0..9_u8 {
         writer.put(&[b'E', n], b"v");
     }
-    let other = writer.delta(11, 22, 34, 80);
+    let other = writer.delta(11, 22, 34, 60);
     let mut store = open(&dir);
     assert_eq!(store.restore(&mine[0], 1).unwrap(), Restored::Incomplete);
     let error = store.restore(&other[1], 1).unwrap_err();
