@@ -76,9 +76,8 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         latest: Option<Latest>,
     ) -> Result<Outcome, L::Error> {
-        let view = self.view(None);
-        let too_old = time_ms <= view.horizon_ms(Storage::Stored)
-            && time_ms <= view.horizon_ms(Storage::Transit);
+        // Older versions that come later are over by themselves: there is nothing to remember.
+        let too_old = self.tenant.books.has_forgotten(time_ms, id);
         if latest.is_none() && too_old {
             return Ok(Outcome::Over);
         }
