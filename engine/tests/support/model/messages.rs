@@ -178,6 +178,12 @@ impl Known {
         let rules = &world.tenant.now;
         let burned = if how.ttl > 0 { Is::at(slot.time + how.ttl, world.now, world.now_max) } else { Is::No };
         let mut may = May::default();
+        if self.recalled {
+            slot.maybe.insert(Reason::Recalled);
+        }
+        if burned != Is::No {
+            slot.maybe.insert(Reason::Burned);
+        }
         let ended = ended_as_stored(world, slot);
         let ended = if self.recalled { slot.end(Reason::Recalled); Is::Yes } else { ended.max(burned) };
         let kept = rules.held || slot.kept_until(rules) > world.now;
@@ -264,7 +270,8 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
         slot.end(Reason::Expired);
     }
     slot.note(&tenant.now, world.now, world.now_max);
-    is.max(slot.is_ended())
+    let now = slot.ends(&tenant.now).iter().map(|end| Is::at(end.1, world.now, world.now_max)).max();
+    is.max(now.unwrap_or(Is::No))
 }
 
 /// Whether transit content of that time has ended before it came.

@@ -151,13 +151,9 @@ impl Model {
     pub fn control(&mut self, now: i64, written: i64, key: &str, value: Option<&str>, did: &Did) -> Result<(), String> {
         self.now_max = self.now_max.max(now);
         self.advance(now);
-        let (at, in_force_at) = (written.min(now), self.in_force_at);
-        if self.policies.take(key, value, at, now) == Some(at) {
-            self.advance(now);
-            self.in_force_at = in_force_at;
-        } else {
-            self.advance(now);
-        }
+        let at = written.min(now);
+        let at_once = self.policies.take(key, value, at, now) == Some(at);
+        self.advance_but(now, at_once.then_some(key));
         for seen in &did.seen {
             self.tombstone(now, seen)?;
         }
@@ -166,8 +162,15 @@ impl Model {
 
     /// Puts in force what is due, in the order of its times.
     fn advance(&mut self, now: i64) {
+        self.advance_but(now, None);
+    }
+
+    /// The same; a record that took effect as it came, its clock may leave behind again.
+    fn advance_but(&mut self, now: i64, at_once: Option<&str>) {
         while let Some((at, due)) = self.policies.next_due().filter(|(at, _)| *at <= now) {
-            self.in_force_at = self.in_force_at.max(at);
+            if !matches!(&due, Due::Waiting(key) if Some(key.as_str()) == at_once) {
+                self.in_force_at = self.in_force_at.max(at);
+            }
             let at = match &due {
                 Due::Waiting(key) => {
                     let conversation = key.strip_prefix("conversation/").and_then(|key| key.split('/').nth(1));
@@ -227,7 +230,7 @@ impl Model {
         }
         if change.since > i64::MIN {
             let tenant = self.policies.tenant(&change.tenant);
-            tenant.floor = tenant.floor.max(newest.min(change.since - 1));
+            tenant.floor = tenant.floor.max(change.since - 1);
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
@@ -256,7 +259,10 @@ impl Model {
         }
         let may = slot.ended.as_ref().unwrap_or(&slot.maybe);
         let either = [Reason::OptedOut, Reason::Ended, Reason::Expired, Reason::Undelivered];
-        if !may.contains(reason) && !(slot.endings > 0 && either.contains(reason)) {
+        // Under the rules of this moment another end may be the earliest.
+        let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
+        let has_ended = slot.ended.is_some() || !may.is_empty();
+        if !may.contains(reason) && !(has_ended && also) && !(slot.endings > 0 && either.contains(reason)) {
             return Err(format!("it has not ended so: {seen}; could be {:?}", may));
         }
         slot.tombstoned = true;

@@ -105,7 +105,7 @@ impl Known {
         match emitted {
             Some(_) => {
                 slot.note(&world.tenant.now, i64::MIN, world.now_max);
-                if nothing || transit && slot.storage == Storage::Stored {
+                if slot.storage == Storage::Stored && (nothing || transit) {
                     // It may have come as ended, to be kept for a while.
                     slot.maybe.extend([Reason::Expired, Reason::Ended, Reason::OptedOut]);
                 }
