@@ -24,8 +24,8 @@ struct Known {
     /// The edit that wins.
     edited_at: i64,
     slot: Option<Slot>,
-    /// It was over before it was ever emitted.
-    over: bool,
+    /// It was over before it was ever emitted, at this time: that holds unless the clock goes back.
+    over_at: Option<i64>,
 }
 
 /// What may come of a `Sent`.
@@ -135,7 +135,7 @@ impl Known {
         how: How,
         emitted: Option<Storage>,
     ) -> Result<(), String> {
-        if self.over {
+        if self.over_at.is_some_and(|at| at <= world.now) {
             return none(emitted);
         }
         let mut slot = Slot {
@@ -149,7 +149,8 @@ impl Known {
             tombstoned: false,
             endings: 0,
         };
-        let may = self.may(world, &mut slot, how);
+        let mut may = self.may(world, &mut slot, how);
+        may.nothing |= self.over_at.is_some();
         let right = match emitted {
             Some(Storage::Stored) => may.store,
             Some(Storage::Transit) => may.transit,
@@ -159,7 +160,7 @@ impl Known {
             return Err(format!("{emitted:?} came of it, but {may:?}"));
         }
         let Some(storage) = emitted else {
-            self.over = true;
+            self.over_at = Some(self.over_at.map_or(world.now, |at| at.min(world.now)));
             return Ok(());
         };
         if storage == Storage::Transit {

@@ -33,6 +33,8 @@ pub struct Model {
     /// Nothing goes back before this: what was put in force by the clock stays.
     in_force_at: i64,
     suspended: bool,
+    /// The latest time that any event was about.
+    newest: i64,
 }
 
 /// What an engine did in a step.
@@ -95,6 +97,7 @@ impl Model {
             now_max: i64::MIN / 4,
             in_force_at: i64::MIN / 4,
             suspended: false,
+            newest: i64::MIN,
         }
     }
 
@@ -116,11 +119,13 @@ impl Model {
         let mut rest = did.seen.clone();
         match &step.action {
             Action::Message(message, said) => {
+                self.newest = self.newest.max(message.sent_at);
                 let tenant = self.policies.tenant(&message.tenant).clone();
                 let world = World { tenant: &tenant, now: step.now, now_max: self.now_max, suspended: self.suspended };
                 self.messages.event(&world, message, said, did.outcome, &mut rest)?;
             }
             Action::Set(item, at) | Action::Remove(item, at) => {
+                self.newest = self.newest.max(*at);
                 let removed = matches!(step.action, Action::Remove(..));
                 let tenant = self.policies.tenant(&item.tenant).clone();
                 let world = World { tenant: &tenant, now: step.now, now_max: self.now_max, suspended: self.suspended };
@@ -231,6 +236,12 @@ impl Model {
         if change.since > i64::MIN {
             let tenant = self.policies.tenant(&change.tenant);
             tenant.floor = tenant.floor.max(change.since - 1);
+        }
+        if change.ended {
+            let newest = self.newest;
+            let tenant = self.policies.tenant(&change.tenant);
+            tenant.floor = tenant.floor.max(newest);
+            tenant.ended_until = tenant.ended_until.max(newest).max(now_max);
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
