@@ -212,7 +212,7 @@ impl Known {
         let (store, pass) = match (rules.covers(slot.time), ended) {
             // What was sent while its use had ended, and comes when it goes on, may be either.
             _ if rules.opted_in && slot.time <= world.tenant.ended_until => {
-                (ended != Is::Yes || kept, true)
+                (ended != Is::Yes || kept || world.suspended, true)
             }
             (false, _) => (false, true),
             (true, Is::No) => (true, false),
