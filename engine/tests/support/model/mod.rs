@@ -194,6 +194,7 @@ impl Model {
 
     /// Every record is applied: what is due by now comes into force.
     pub fn caught_up(&mut self, now: i64) {
+        self.now_max = self.now_max.max(now);
         self.advance(now);
     }
 
