@@ -252,12 +252,17 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         let now_max = self.now_max;
         let rules = self.policies.tenant(&change.tenant).now.clone();
+        let ended_until = self.policies.tenant(&change.tenant).ended_until;
         let mut newest = i64::MIN;
         for slot in self.slots().filter(|slot| slot.tenant == change.tenant) {
             if slot.storage == Storage::Stored {
                 newest = newest.max(slot.time);
             }
-            let opted_out = change.opted_out || slot.time < change.since;
+            let unsure = !change.opted_out && slot.time <= ended_until;
+            if unsure && slot.time < change.since && slot.storage == Storage::Stored {
+                slot.maybe.insert(Reason::OptedOut);
+            }
+            let opted_out = change.opted_out || (slot.time < change.since && !unsure);
             if change.ended || opted_out {
                 slot.endings += 1;
             }
