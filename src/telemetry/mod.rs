@@ -1,0 +1,3 @@
+//! What lethe says of itself: health, metrics, logs. Never content.
+
+pub mod health;
