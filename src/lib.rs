@@ -4,11 +4,7 @@
 //! shell around them, and the only one that does IO.
 //!
 //! - [`codec`]: an input record's bytes as a valid event, read in place.
-//! - [`config`]: the settings, from defaults, file, environment and flags.
-//! - [`topics`]: which topics there must be, and what is missing or wrong.
 //! - [`telemetry`]: metrics, logs, health.
-//! - [`http`]: what a load balancer, Prometheus and a person see.
-//! - [`cli`]: the verbs.
 
 pub mod codec;
 pub mod telemetry;
