@@ -10,4 +10,5 @@
 //! - [`http`]: what a load balancer, Prometheus and a person see.
 //! - [`cli`]: the verbs.
 
+pub mod codec;
 pub mod telemetry;

@@ -127,8 +127,15 @@ pub struct Effects {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Content { storage: Storage, tags: Tags },
-    Tombstone { storage: Storage, reason: Reason, policy: PolicyOffset },
+    Content {
+        storage: Storage,
+        tags: Tags,
+    },
+    Tombstone {
+        storage: Storage,
+        reason: Reason,
+        policy: PolicyOffset,
+    },
     Audit(Audit),
 }
 
@@ -166,9 +173,16 @@ impl Effects {
             start = end;
             match kind {
                 Kind::Content { storage, tags } => Effect::Content { storage, key, tags },
-                Kind::Tombstone { storage, reason, policy } => {
-                    Effect::Tombstone { storage, key, reason, policy }
-                }
+                Kind::Tombstone {
+                    storage,
+                    reason,
+                    policy,
+                } => Effect::Tombstone {
+                    storage,
+                    key,
+                    reason,
+                    policy,
+                },
                 Kind::Audit(what) => Effect::Audit { key, what },
             }
         })
@@ -186,7 +200,15 @@ impl Effects {
         reason: Reason,
         policy: PolicyOffset,
     ) {
-        self.push(Kind::Tombstone { storage, reason, policy }, tenant, id);
+        self.push(
+            Kind::Tombstone {
+                storage,
+                reason,
+                policy,
+            },
+            tenant,
+            id,
+        );
     }
 
     pub(crate) fn audit(&mut self, key: &str, what: Audit) {
