@@ -5,10 +5,12 @@
 //!
 //! - [`codec`]: an input record's bytes as a valid event, read in place.
 //! - [`config`]: the settings, from defaults, file, environment and flags.
+//! - [`pipeline`]: the Kafka shell.
 //! - [`topics`]: which topics there must be, and what is missing or wrong.
 //! - [`telemetry`]: metrics, logs, health.
 //! - [`http`]: what a load balancer, Prometheus and a person see.
 //! - [`cli`]: the verbs.
 
 pub mod codec;
+pub mod pipeline;
 pub mod telemetry;

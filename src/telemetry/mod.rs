@@ -1,3 +1,4 @@
 //! What lethe says of itself: health, metrics, logs. Never content.
 
 pub mod health;
+pub mod names;
