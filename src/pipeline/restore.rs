@@ -60,9 +60,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
     }
 
-    /// Whether any partition is on its way.
-    pub(super) fn is_restoring(&self) -> bool {
-        self.reading.is_some()
+    /// Whether there is a slice to be read at once.
+    pub(super) fn is_restoring(&self, now: Now) -> bool {
+        self.next_to_restore(now).is_some()
     }
 
     fn next_to_restore(&self, now: Now) -> Option<PartitionId> {

@@ -200,7 +200,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring() {
+        if self.is_restoring(now) {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
