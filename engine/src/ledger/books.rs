@@ -59,10 +59,7 @@ impl Line {
     #[must_use]
     pub fn has_passed(&self, time_ms: i64, id: &str) -> bool {
         time_ms <= self.cursor_ms
-            || self
-                .resume
-                .as_ref()
-                .is_some_and(|(time, last)| (time_ms, id) <= (*time, last))
+            || self.resume.as_ref().is_some_and(|(time, last)| (time_ms, id) <= (*time, last))
     }
 
     /// The floor's time, or before every time.
@@ -220,17 +217,8 @@ mod tests {
     /// Persisted bytes are forever: what these were, they stay.
     #[test]
     fn golden_bytes() {
-        let floor = Floor {
-            time_ms: 40,
-            aged_ms: -1,
-            reason: Reason::OptedOut,
-            policy: Some(3),
-        };
-        let mut books = Books {
-            kept: 5,
-            opted_in_at_ms: Some(9),
-            ..Books::default()
-        };
+        let floor = Floor { time_ms: 40, aged_ms: -1, reason: Reason::OptedOut, policy: Some(3) };
+        let mut books = Books { kept: 5, opted_in_at_ms: Some(9), ..Books::default() };
         books.stored.resume = Some((1, "c/m".into()));
         books.stored.raise_floor(floor);
         let mut value = Vec::new();
@@ -246,18 +234,9 @@ mod tests {
     #[test]
     fn a_lower_floor_changes_nothing() {
         let mut line = Line::default();
-        let high = Floor {
-            time_ms: 9,
-            aged_ms: 0,
-            reason: Reason::Ended,
-            policy: None,
-        };
+        let high = Floor { time_ms: 9, aged_ms: 0, reason: Reason::Ended, policy: None };
         line.raise_floor(high);
-        line.raise_floor(Floor {
-            time_ms: 5,
-            reason: Reason::OptedOut,
-            ..high
-        });
+        line.raise_floor(Floor { time_ms: 5, reason: Reason::OptedOut, ..high });
         assert_eq!((line.floor, line.horizon_ms), (Some(high), 9));
     }
 }

@@ -36,10 +36,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(value: &'a [u8], what: &'static str) -> Self {
-        Self {
-            rest: value,
-            what: Corrupt(what),
-        }
+        Self { rest: value, what: Corrupt(what) }
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Corrupt> {
@@ -96,10 +93,6 @@ impl<'a> Reader<'a> {
 
     /// A value must end where its last field does.
     pub(super) fn end(self) -> Result<(), Corrupt> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(self.what)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.what) }
     }
 }

@@ -69,10 +69,6 @@ impl Remembered {
             0 => None,
             _ => Some(reader.slice()?.to_vec()),
         };
-        Ok(Self {
-            offset,
-            written_at_ms,
-            body,
-        })
+        Ok(Self { offset, written_at_ms, body })
     }
 }

@@ -34,9 +34,6 @@ impl Conversation {
             _ => Some((Retention::of_ms(reader.optional_i64()?), reader.i64()?)),
         };
         reader.end()?;
-        Ok(Self {
-            horizon_ms,
-            retention,
-        })
+        Ok(Self { horizon_ms, retention })
     }
 }

@@ -110,11 +110,7 @@ impl<'a> Entry<'a> {
             State::Condemned(reason) => (2, Some(reason)),
             State::Gone => (3, None),
         };
-        let transit = if self.storage == Storage::Transit {
-            TRANSIT
-        } else {
-            0
-        };
+        let transit = if self.storage == Storage::Transit { TRANSIT } else { 0 };
         let recalled = if self.recalled { RECALLED } else { 0 };
         let to_all = if self.to_all { TO_ALL } else { 0 };
         value.push(state | transit | recalled | to_all);
@@ -135,9 +131,7 @@ impl<'a> Entry<'a> {
             (HAS_TTL, self.ttl_ms != 0),
             (HAS_EDITED, self.edited_at_ms.is_some()),
         ];
-        let fields = present
-            .iter()
-            .fold(0, |sum, &(bit, is)| if is { sum | bit } else { sum });
+        let fields = present.iter().fold(0, |sum, &(bit, is)| if is { sum | bit } else { sum });
         if fields == 0 {
             return;
         }
@@ -175,11 +169,7 @@ impl<'a> Entry<'a> {
             2 => State::Condemned(reason::of_number(reader.byte()?)?),
             _ => State::Gone,
         };
-        let storage = if head & TRANSIT == 0 {
-            Storage::Stored
-        } else {
-            Storage::Transit
-        };
+        let storage = if head & TRANSIT == 0 { Storage::Stored } else { Storage::Transit };
         let mut entry = Self::bare(state, storage);
         entry.recalled = head & RECALLED != 0;
         entry.to_all = head & TO_ALL != 0;
@@ -220,12 +210,7 @@ mod tests {
     /// Persisted bytes are forever: what these were, they stay.
     #[test]
     fn golden_bytes() {
-        let sent = Sent {
-            sender: "bob",
-            kind: 2,
-            recipients: 300,
-            ttl_ms: 90_000,
-        };
+        let sent = Sent { sender: "bob", kind: 2, recipients: 300, ttl_ms: 90_000 };
         let mut entry = Entry::bare(State::Live, Storage::Transit).with_sent(&sent);
         entry.delivered = 1;
         entry.inline = [0x0102_0304_0506_0708, 0, 0, 0];
@@ -253,13 +238,7 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_is_corrupt() {
-        for value in [
-            &[][..],
-            &[2],
-            &[2, 99],
-            &[1, HAS_SENDER, 9, b'x'],
-            &[1, HAS_KIND, 1, 1],
-        ] {
+        for value in [&[][..], &[2], &[2, 99], &[1, HAS_SENDER, 9, b'x'], &[1, HAS_KIND, 1, 1]] {
             assert!(Entry::read(value).is_err(), "{value:?}");
         }
     }

@@ -149,10 +149,7 @@ pub fn read_alarm(key: &[u8]) -> Result<(i64, Home<'_>), Corrupt> {
 /// Reads time and text from a key that [`timed`] wrote.
 pub fn read_timed(key: &[u8]) -> Result<(i64, &str), Corrupt> {
     let (time_ms, rest) = time_in(key.get(1..).unwrap_or_default()).ok_or(Corrupt("timed key"))?;
-    Ok((
-        time_ms,
-        std::str::from_utf8(rest).map_err(|_| Corrupt("timed key's text"))?,
-    ))
+    Ok((time_ms, std::str::from_utf8(rest).map_err(|_| Corrupt("timed key's text"))?))
 }
 
 /// Reads the text from a key that [`of_text`] wrote.
@@ -168,9 +165,7 @@ pub(super) fn tenant_in(key: &[u8]) -> Option<(&[u8], &[u8])> {
 
 pub(super) fn time_in(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let (time, rest) = bytes.split_at_checked(TIME_BYTES)?;
-    let time_ms = time
-        .iter()
-        .fold(0_i64, |sum, &byte| (sum << 8) | i64::from(byte));
+    let time_ms = time.iter().fold(0_i64, |sum, &byte| (sum << 8) | i64::from(byte));
     Some((time_ms, rest))
 }
 
@@ -200,7 +195,5 @@ fn push_time(key: &mut Vec<u8>, time_ms: i64) {
 /// Reads the time from the start of a key of a family that is ordered by time.
 pub fn read_time(key: &[u8]) -> Result<i64, Corrupt> {
     let found = time_in(key.get(1..).unwrap_or_default());
-    found
-        .map(|(time_ms, _)| time_ms)
-        .ok_or(Corrupt("timed key"))
+    found.map(|(time_ms, _)| time_ms).ok_or(Corrupt("timed key"))
 }

@@ -21,12 +21,7 @@ impl Latest {
     /// A record of which nothing is out yet.
     #[must_use]
     pub const fn new(newest_ms: i64, removed: bool) -> Self {
-        Self {
-            newest_ms,
-            removed,
-            stored_ms: None,
-            transit_ms: None,
-        }
+        Self { newest_ms, removed, stored_ms: None, transit_ms: None }
     }
 
     /// The live version of a storage.
@@ -77,10 +72,7 @@ mod tests {
     /// Persisted bytes are forever: what these were, they stay.
     #[test]
     fn golden_bytes() {
-        let latest = Latest {
-            stored_ms: Some(3),
-            ..Latest::new(4, true)
-        };
+        let latest = Latest { stored_ms: Some(3), ..Latest::new(4, true) };
         let mut value = Vec::new();
         latest.write(&mut value);
         assert_eq!(value, [8, 1, 1, 6, 0]);

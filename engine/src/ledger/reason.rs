@@ -16,10 +16,7 @@ const NUMBERS: [(u8, Reason); 9] = [
 ];
 
 pub(super) fn number(reason: Reason) -> u8 {
-    NUMBERS
-        .iter()
-        .find(|(_, known)| *known == reason)
-        .map_or(0, |(number, _)| *number)
+    NUMBERS.iter().find(|(_, known)| *known == reason).map_or(0, |(number, _)| *number)
 }
 
 pub(super) fn of_number(number: u8) -> Result<Reason, Corrupt> {

@@ -35,20 +35,11 @@ impl Sweep {
         let mut reader = Reader::new(value, "sweep");
         let present = reader.byte()?;
         let mut text = |bit: u8| -> Result<Option<String>, Corrupt> {
-            if present & bit == 0 {
-                Ok(None)
-            } else {
-                Ok(Some(reader.text()?.to_owned()))
-            }
+            if present & bit == 0 { Ok(None) } else { Ok(Some(reader.text()?.to_owned())) }
         };
         let (tenant, conversation) = (text(1)?, text(2)?);
         let position = reader.slice()?.to_vec();
         reader.end()?;
-        Ok(Self {
-            tenant,
-            conversation,
-            kept_only: present & 4 != 0,
-            position,
-        })
+        Ok(Self { tenant, conversation, kept_only: present & 4 != 0, position })
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Desk {
     pub(super) key: Vec<u8>,
     /// A buffer for values that are written.
     pub(super) value: Vec<u8>,
+    /// A buffer for the entry that an event is about.
+    pub(super) found: Vec<u8>,
 }
 
 impl Desk {
@@ -63,11 +65,7 @@ pub(super) struct Case<'c, L> {
 
 impl<L: Ledger> Case<'_, L> {
     pub(super) fn home<'h>(&'h self, time_ms: i64, id: &'h str) -> Home<'h> {
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
+        Home { tenant: self.name, time_ms, id }
     }
 
     /// What a verdict stands on, for a record of this conversation.
@@ -94,15 +92,8 @@ impl<L: Ledger> Case<'_, L> {
         if self.tenant.books.conversations == 0 || self.class != Class::Message {
             return Ok(None);
         }
-        let conversation = id
-            .split_once('/')
-            .map_or(id, |(conversation, _)| conversation);
-        key::of_tenant(
-            tag::CONVERSATION,
-            self.name,
-            conversation,
-            &mut self.desk.key,
-        );
+        let conversation = id.split_once('/').map_or(id, |(conversation, _)| conversation);
+        key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut self.desk.key);
         let mut value = std::mem::take(&mut self.desk.value);
         let found = self.ledger.get(&self.desk.key, &mut value)?;
         let conversation = found.then(|| Conversation::read(&value)).transpose();
@@ -138,12 +129,7 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         value: &mut Vec<u8>,
     ) -> Result<bool, L::Error> {
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
-        .write(tag, &mut self.desk.key);
+        Home { tenant: self.name, time_ms, id }.write(tag, &mut self.desk.key);
         self.ledger.get(&self.desk.key, value)
     }
 
@@ -162,21 +148,16 @@ impl<L: Ledger> Case<'_, L> {
             || (is_out && books.line(entry.storage).has_passed(time_ms, id));
         if found == Some(Place::Kept) || passed {
             if found == Some(Place::Range) {
-                Home {
-                    tenant: self.name,
-                    time_ms,
-                    id,
-                }
-                .write(tag::ENTRY, &mut self.desk.key);
+                Home { tenant: self.name, time_ms, id }.write(tag::ENTRY, &mut self.desk.key);
                 self.ledger.delete(&self.desk.key);
             }
             return self.put_kept(found == Some(Place::Kept), time_ms, id, entry);
         }
         self.write(tag::ENTRY, time_ms, id, entry);
-        let storage = if is_out {
-            entry.storage
-        } else {
-            Storage::Transit
+        // What is early may yet be of either storage; the transit cursor is the one that counts it.
+        let storage = match entry.state {
+            State::Early => Storage::Transit,
+            State::Live | State::Condemned(_) | State::Gone => entry.storage,
         };
         if time_ms > self.tenant.books.line(storage).latest_ms {
             self.books_mut().line_mut(storage).latest_ms = time_ms;
@@ -208,17 +189,9 @@ impl<L: Ledger> Case<'_, L> {
             State::Live => view.due_ms(&facts),
             // For as long as its content could still come, and no cursor need be asked all the time.
             State::Early | State::Gone => {
-                let any = |storage| {
-                    view.due_ms(&Facts {
-                        storage,
-                        ttl_ms: 0,
-                        ..facts
-                    })
-                };
+                let any = |storage| view.due_ms(&Facts { storage, ttl_ms: 0, ..facts });
                 let stored_ms = any(Storage::Stored);
-                stored_ms
-                    .max(any(Storage::Transit))
-                    .map(|at_ms| at_ms.max(self.now_ms + SECOND_MS))
+                stored_ms.max(any(Storage::Transit)).map(|at_ms| at_ms.max(self.now_ms + SECOND_MS))
             }
         };
         if let Some(at_ms) = at_ms {
@@ -228,12 +201,7 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     pub(super) fn drop_kept(&mut self, time_ms: i64, id: &str) {
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
-        .write(tag::KEPT, &mut self.desk.key);
+        Home { tenant: self.name, time_ms, id }.write(tag::KEPT, &mut self.desk.key);
         self.ledger.delete(&self.desk.key);
         let books = self.books_mut();
         books.kept = books.kept.saturating_sub(1);
@@ -242,36 +210,21 @@ impl<L: Ledger> Case<'_, L> {
     fn write(&mut self, tag: u8, time_ms: i64, id: &str, entry: &Entry<'_>) {
         let mut value = std::mem::take(&mut self.desk.value);
         entry.write(&mut value);
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
-        .write(tag, &mut self.desk.key);
+        Home { tenant: self.name, time_ms, id }.write(tag, &mut self.desk.key);
         self.ledger.put(&self.desk.key, &value);
         self.desk.value = value;
     }
 
     /// A record is to be judged at this time. An alarm only says when to look.
     pub(super) fn set_alarm(&mut self, at_ms: i64, time_ms: i64, id: &str) {
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
-        .write_alarm(at_ms, &mut self.desk.key);
+        Home { tenant: self.name, time_ms, id }.write_alarm(at_ms, &mut self.desk.key);
         self.ledger.put(&self.desk.key, &[]);
         self.desk.wake_at(at_ms);
     }
 
     /// The tenant is to be looked at at this time, or earlier if that was said before.
     pub(super) fn look_at(&mut self, at_ms: i64) {
-        if self
-            .tenant
-            .books
-            .next_look_ms
-            .is_some_and(|next_ms| next_ms <= at_ms)
-        {
+        if self.tenant.books.next_look_ms.is_some_and(|next_ms| next_ms <= at_ms) {
             return;
         }
         self.cancel_look();
@@ -325,10 +278,7 @@ impl<L: Ledger> Case<'_, L> {
         reason: Reason,
         id: &str,
     ) -> bool {
-        let facts = Facts {
-            ended: Some(reason),
-            ..*facts
-        };
+        let facts = Facts { ended: Some(reason), ..*facts };
         let view = self.view(conversation);
         match crate::policy::keep(&facts, &view) {
             Some(Keep::Minimum { until_ms }) => self.set_alarm(until_ms, facts.time_ms, id),
@@ -344,8 +294,7 @@ impl<L: Ledger> Case<'_, L> {
 
     /// Emits a tombstone that the verdict allows.
     pub(super) fn bury(&mut self, storage: Storage, id: &str, end: End) {
-        self.effects
-            .tombstone(storage, self.name, id, end.reason, end.policy);
+        self.effects.tombstone(storage, self.name, id, end.reason, end.policy);
         let line = self.books_mut().line_mut(storage);
         line.live = line.live.saturating_sub(1);
     }
@@ -363,10 +312,9 @@ impl<L: Ledger> Case<'_, L> {
                 let (retention, policy) = view.retention();
                 (retention.ms(), policy)
             }
-            Storage::Transit => (
-                Some(self.tenant.rules.transit_limit_ms()),
-                self.tenant.rules.transit_policy(),
-            ),
+            Storage::Transit => {
+                (Some(self.tenant.rules.transit_limit_ms()), self.tenant.rules.transit_policy())
+            }
         };
         let aged_at_ms = retention_ms.map(|ms| match facts.storage {
             Storage::Stored => facts.time_ms + ms.max(self.tenant.rules.terms.minimum_ms),
@@ -376,11 +324,7 @@ impl<L: Ledger> Case<'_, L> {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        Tags {
-            retention_ms,
-            expires_at_ms,
-            policy,
-        }
+        Tags { retention_ms, expires_at_ms, policy }
     }
 }
 
@@ -391,11 +335,6 @@ impl Facts {
             State::Condemned(reason) => Some(reason),
             State::Early | State::Live | State::Gone => None,
         };
-        Self {
-            storage: entry.storage,
-            time_ms,
-            ttl_ms: entry.ttl_ms,
-            ended,
-        }
+        Self { storage: entry.storage, time_ms, ttl_ms: entry.ttl_ms, ended }
     }
 }

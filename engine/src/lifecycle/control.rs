@@ -54,25 +54,14 @@ impl Engine {
         };
         let in_force_at_ms = record.in_force_at_ms();
         if in_force_at_ms > now_ms && in_force_at_ms > record.written_at_ms() {
-            key::timed(
-                tag::WAITING,
-                in_force_at_ms,
-                record.key(),
-                &mut self.desk.key,
-            );
+            key::timed(tag::WAITING, in_force_at_ms, record.key(), &mut self.desk.key);
             ledger.put(&self.desk.key, &[]);
             control.waiting = Some((in_force_at_ms, remembered));
             self.waiting_ms = super::look::first_time_ms(ledger, tag::WAITING)?;
             self.desk.wake_at(in_force_at_ms);
             self.put_control(ledger, record.key(), &control);
             let effective_at_ms = in_force_at_ms;
-            effects.audit(
-                record.key(),
-                Audit::ControlWaiting {
-                    offset,
-                    effective_at_ms,
-                },
-            );
+            effects.audit(record.key(), Audit::ControlWaiting { offset, effective_at_ms });
             return Ok(());
         }
         let at_ms = in_force_at_ms.min(now_ms);
@@ -145,6 +134,10 @@ impl Engine {
             }
             None => None,
         };
+        // The rules before the change are read from the records in force: before this one is among them.
+        if let Some(name) = subject.tenant() {
+            self.case(ledger, name, now_ms, effects)?;
+        }
         control.in_force = Some(record);
         self.put_control(ledger, control_key, &control);
         let mut audit = Audit::ControlInForce { offset };
@@ -166,13 +159,7 @@ impl Engine {
                     rules.terms_policy = statement.is_some().then_some(offset);
                 })?;
             }
-            (
-                Subject::Conversation {
-                    tenant,
-                    conversation,
-                },
-                statement,
-            ) => {
+            (Subject::Conversation { tenant, conversation }, statement) => {
                 let retention = match statement {
                     Some(Statement::Conversation(retention)) => Some((retention, offset)),
                     _ => None,
@@ -209,15 +196,17 @@ impl Engine {
         number: i64,
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
-        let before = self.holds.remove(control_key);
-        if let Some((tenant, offset)) = &hold {
-            self.holds
-                .insert(control_key.to_owned(), (tenant.clone(), *offset));
+        let before = self.holds.get(control_key).cloned();
+        for tenant in [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref()) {
+            // Read before the change, so that the difference is seen.
+            self.case(ledger, tenant, now_ms, effects)?;
         }
-        for tenant in [&before, &hold]
-            .into_iter()
-            .flatten()
-            .filter_map(|(tenant, _)| tenant.as_deref())
+        self.holds.remove(control_key);
+        if let Some((tenant, offset)) = &hold {
+            self.holds.insert(control_key.to_owned(), (tenant.clone(), *offset));
+        }
+        for tenant in
+            [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref())
         {
             let now_held = self.hold_on(tenant);
             let mut case = self.case(ledger, tenant, now_ms, effects)?;
@@ -292,11 +281,7 @@ impl<L: Ledger> Case<'_, L> {
             (true, false) => Some(latest_ms),
             (true, true) => {
                 let before_ms = before.since_ms().or(self.tenant.books.opted_in_at_ms);
-                let since_ms = self
-                    .tenant
-                    .rules
-                    .since_ms()
-                    .or(self.tenant.books.opted_in_at_ms);
+                let since_ms = self.tenant.rules.since_ms().or(self.tenant.books.opted_in_at_ms);
                 let later = since_ms.filter(|since_ms| before_ms.is_none_or(|ms| *since_ms > ms));
                 later.map(|since_ms| latest_ms.min(since_ms - 1))
             }
@@ -305,12 +290,7 @@ impl<L: Ledger> Case<'_, L> {
         if let Some(time_ms) = floor_ms {
             let aged_ms = stored.horizon_ms;
             let policy = Some(offset);
-            let floor = Floor {
-                time_ms,
-                aged_ms,
-                reason: Reason::OptedOut,
-                policy,
-            };
+            let floor = Floor { time_ms, aged_ms, reason: Reason::OptedOut, policy };
             self.books_mut().stored.raise_floor(floor);
         }
         match (was_in, is_in) {
@@ -365,11 +345,7 @@ impl<L: Ledger> Case<'_, L> {
             self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
             for (key, value) in rows.iter() {
                 let row = Conversation::read(value)?;
-                let mut view = self.view(Some(row));
-                view.now_ms = at_ms;
-                let horizon_ms = view.horizon_ms(Storage::Stored);
-                Conversation { horizon_ms, ..row }.write(&mut self.desk.value);
-                self.ledger.put(key, &self.desk.value);
+                self.put_conversation(key, true, row.retention, Some(row), at_ms);
                 from.clear();
                 from.extend_from_slice(key);
                 from.push(0);
@@ -380,8 +356,41 @@ impl<L: Ledger> Case<'_, L> {
         }
     }
 
+    /// Closes a conversation's horizon as of a time and writes its row. One that is withdrawn goes on as
+    /// a row under the tenant's retention until its horizon is the tenant's.
+    fn put_conversation(
+        &mut self,
+        row_key: &[u8],
+        exists: bool,
+        retention: Option<(Retention, i64)>,
+        before: Option<Conversation>,
+        at_ms: i64,
+    ) {
+        let horizon_at = |case: &Self, conversation| {
+            let mut view = case.view(conversation);
+            view.now_ms = at_ms;
+            view.horizon_ms(Storage::Stored)
+        };
+        let horizon_ms = horizon_at(self, before);
+        let row = Conversation { horizon_ms, retention };
+        let is_needed =
+            retention.is_some() || horizon_at(self, Some(row)) != horizon_at(self, None);
+        if is_needed {
+            row.write(&mut self.desk.value);
+            self.ledger.put(row_key, &self.desk.value);
+        } else {
+            self.ledger.delete(row_key);
+        }
+        let books = self.books_mut();
+        match (exists, is_needed) {
+            (false, true) => books.conversations += 1,
+            (true, false) => books.conversations = books.conversations.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+    }
+
     /// Gives a conversation a retention of its own, or (none) takes it back. A new one begins at the
-    /// tenant's horizon; one that is taken back goes on as a row under the tenant's retention.
+    /// tenant's horizon.
     fn change_conversation(
         &mut self,
         conversation: &str,
@@ -389,29 +398,14 @@ impl<L: Ledger> Case<'_, L> {
         at_ms: i64,
         offset: i64,
     ) -> Result<(), L::Error> {
-        self.carry_out_end();
-        let row = self.conversation(conversation)?;
-        if row.is_none() && retention.is_none() {
+        if self.class != Class::Message {
             return Ok(());
         }
-        if row.is_none() {
-            self.books_mut().conversations += 1;
-        }
-        let mut view = self.view(row);
-        view.now_ms = at_ms;
-        let horizon_ms = view.horizon_ms(Storage::Stored);
-        Conversation {
-            horizon_ms,
-            retention,
-        }
-        .write(&mut self.desk.value);
-        key::of_tenant(
-            tag::CONVERSATION,
-            self.name,
-            conversation,
-            &mut self.desk.key,
-        );
-        self.ledger.put(&self.desk.key, &self.desk.value);
+        self.carry_out_end();
+        let before = self.conversation(conversation)?;
+        let mut row_key = Vec::new();
+        key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);
+        self.put_conversation(&row_key, before.is_some(), retention, before, at_ms);
         self.begin_sweep(offset, Some(conversation), false);
         Ok(())
     }

@@ -127,15 +127,8 @@ pub struct Effects {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Content {
-        storage: Storage,
-        tags: Tags,
-    },
-    Tombstone {
-        storage: Storage,
-        reason: Reason,
-        policy: PolicyOffset,
-    },
+    Content { storage: Storage, tags: Tags },
+    Tombstone { storage: Storage, reason: Reason, policy: PolicyOffset },
     Audit(Audit),
 }
 
@@ -173,16 +166,9 @@ impl Effects {
             start = end;
             match kind {
                 Kind::Content { storage, tags } => Effect::Content { storage, key, tags },
-                Kind::Tombstone {
-                    storage,
-                    reason,
-                    policy,
-                } => Effect::Tombstone {
-                    storage,
-                    key,
-                    reason,
-                    policy,
-                },
+                Kind::Tombstone { storage, reason, policy } => {
+                    Effect::Tombstone { storage, key, reason, policy }
+                }
                 Kind::Audit(what) => Effect::Audit { key, what },
             }
         })
@@ -200,15 +186,7 @@ impl Effects {
         reason: Reason,
         policy: PolicyOffset,
     ) {
-        self.push(
-            Kind::Tombstone {
-                storage,
-                reason,
-                policy,
-            },
-            tenant,
-            id,
-        );
+        self.push(Kind::Tombstone { storage, reason, policy }, tenant, id);
     }
 
     pub(crate) fn audit(&mut self, key: &str, what: Audit) {

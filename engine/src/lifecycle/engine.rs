@@ -88,10 +88,7 @@ impl Engine {
         now_ms: i64,
         effects: &mut Effects,
     ) -> Result<Outcome, L::Error> {
-        if self
-            .waiting_ms
-            .is_some_and(|waiting_ms| waiting_ms <= now_ms)
-        {
+        if self.waiting_ms.is_some_and(|waiting_ms| waiting_ms <= now_ms) {
             self.activate(ledger, now_ms, now_ms, effects)?;
         }
         let mut id = std::mem::take(&mut self.id);
@@ -130,9 +127,7 @@ impl Engine {
         self.desk.dirty = dirty;
         if std::mem::take(&mut self.partition_dirty) {
             self.desk.value.clear();
-            self.desk
-                .value
-                .extend_from_slice(&self.control_offset.to_be_bytes());
+            self.desk.value.extend_from_slice(&self.control_offset.to_be_bytes());
             self.desk.value.push(u8::from(self.suspended));
             key::first(tag::PARTITION, &mut self.desk.key);
             ledger.put(&self.desk.key, &self.desk.value);
@@ -179,31 +174,16 @@ impl Engine {
             let tenant = self.read_tenant(ledger, name)?;
             self.tenants.insert(name.into(), tenant);
         }
-        let tenant = self
-            .tenants
-            .get_mut(name)
-            .ok_or(Corrupt("a tenant that was just cached"))?;
+        let tenant = self.tenants.get_mut(name).ok_or(Corrupt("a tenant that was just cached"))?;
         let desk = &mut self.desk;
-        Ok(Case {
-            class: self.class,
-            name,
-            tenant,
-            desk,
-            ledger,
-            now_ms,
-            effects,
-        })
+        Ok(Case { class: self.class, name, tenant, desk, ledger, now_ms, effects })
     }
 
     fn read_tenant<L: Ledger>(&mut self, ledger: &mut L, name: &str) -> Result<Tenant, L::Error> {
         let mut value = Vec::new();
         key::of_text(tag::BOOKS, name, &mut self.desk.key);
         let known = ledger.get(&self.desk.key, &mut value)?;
-        let books = if known {
-            Books::read(&value)?
-        } else {
-            Books::default()
-        };
+        let books = if known { Books::read(&value)? } else { Books::default() };
         let mut rules = Rules::unknown(self.class);
         let choice = Subject::Tenant(name.to_owned());
         if let Some((Statement::Tenant(choice), offset)) = self.in_force(ledger, &choice)? {
@@ -216,11 +196,7 @@ impl Engine {
         }
         rules.ended = books.ended_at_ms.is_some();
         rules.hold = self.hold_on(name);
-        Ok(Tenant {
-            books,
-            rules,
-            dirty: false,
-        })
+        Ok(Tenant { books, rules, dirty: false })
     }
 
     /// What the record in force says about a tenant's subject, with its offset.
@@ -238,9 +214,7 @@ impl Engine {
         let Some(body) = record.body else {
             return Ok(None);
         };
-        let statement = subject
-            .statement(&body)
-            .map_err(|_| Corrupt("a control record's body"))?;
+        let statement = subject.statement(&body).map_err(|_| Corrupt("a control record's body"))?;
         Ok(Some((statement, record.offset)))
     }
 
@@ -257,11 +231,7 @@ impl Engine {
     /// The tenant's policies have changed: what is cached of it says so.
     pub(super) fn hold_on(&self, name: &str) -> Option<i64> {
         let covers = |tenant: &Option<String>| tenant.as_deref() == Some(name);
-        self.holds
-            .values()
-            .filter(|(tenant, _)| covers(tenant))
-            .map(|(_, offset)| *offset)
-            .min()
+        self.holds.values().filter(|(tenant, _)| covers(tenant)).map(|(_, offset)| *offset).min()
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -297,8 +267,7 @@ impl Engine {
             let Some(body) = record.body else { continue };
             let statement = Subject::Hold.statement(&body);
             if let Ok(Statement::Hold(hold)) = statement {
-                self.holds
-                    .insert(control_key.to_owned(), (hold.tenant, record.offset));
+                self.holds.insert(control_key.to_owned(), (hold.tenant, record.offset));
             }
         }
         Ok(())

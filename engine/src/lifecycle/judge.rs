@@ -16,11 +16,7 @@ impl<L: Ledger> Case<'_, L> {
             return Ok(());
         };
         let conversation = self.conversation(id)?;
-        let message = Message {
-            sent_at_ms: time_ms,
-            id,
-            conversation,
-        };
+        let message = Message { sent_at_ms: time_ms, id, conversation };
         match entry.state {
             State::Early | State::Gone => {
                 if place == Place::Kept {
@@ -38,11 +34,7 @@ impl<L: Ledger> Case<'_, L> {
         place: Place,
         entry: Entry<'_>,
     ) -> Result<(), L::Error> {
-        let Message {
-            sent_at_ms: time_ms,
-            id,
-            conversation,
-        } = message;
+        let Message { sent_at_ms: time_ms, id, conversation } = message;
         let line = self.tenant.books.line(entry.storage);
         if place == Place::Range && line.has_passed(time_ms, id) {
             return Ok(());
@@ -61,10 +53,7 @@ impl<L: Ledger> Case<'_, L> {
             }
             Verdict::Kept(end, keep) => {
                 if entry.state != State::Condemned(end.reason) {
-                    let condemned = Entry {
-                        state: State::Condemned(end.reason),
-                        ..entry
-                    };
+                    let condemned = Entry { state: State::Condemned(end.reason), ..entry };
                     self.put(Some(place), time_ms, id, &condemned)?;
                 }
                 if let Keep::Minimum { until_ms } = keep {
@@ -86,11 +75,7 @@ impl<L: Ledger> Case<'_, L> {
         place: Place,
         storage: Storage,
     ) -> Result<(), L::Error> {
-        let Message {
-            sent_at_ms: time_ms,
-            id,
-            ..
-        } = message;
+        let Message { sent_at_ms: time_ms, id, .. } = message;
         if self.class != Class::Message
             && let Some(mut latest) = self.latest(id)?
         {
@@ -106,11 +91,7 @@ impl<L: Ledger> Case<'_, L> {
 
     /// A kept entry without content stays while its conversation's horizon or a cursor is behind it.
     fn release_kept(&mut self, message: Message<'_>, entry: &Entry<'_>) -> Result<(), L::Error> {
-        let Message {
-            sent_at_ms: time_ms,
-            id,
-            conversation,
-        } = message;
+        let Message { sent_at_ms: time_ms, id, conversation } = message;
         let behind = self.is_behind(conversation, time_ms);
         if behind || !self.tenant.books.has_forgotten(time_ms, id) {
             return self.put_kept(true, time_ms, id, entry);
@@ -127,9 +108,7 @@ impl<L: Ledger> Case<'_, L> {
 
     /// Whether a version is the one whose content is out on this storage's topic.
     fn is_newest(&mut self, storage: Storage, time_ms: i64, id: &str) -> Result<bool, L::Error> {
-        Ok(self
-            .latest(id)?
-            .is_some_and(|latest| latest.live_ms(storage) == Some(time_ms)))
+        Ok(self.latest(id)?.is_some_and(|latest| latest.live_ms(storage) == Some(time_ms)))
     }
 
     /// A cursor passes a row of the range. What ends here needs no write: the cursor says it.
@@ -154,11 +133,7 @@ impl<L: Ledger> Case<'_, L> {
         };
         let last = self.tenant.books.line(other).has_passed(time_ms, id);
         // Content that the other cursor has ended is gone.
-        let entry = if is_out {
-            Entry::bare(State::Gone, entry.storage)
-        } else {
-            entry
-        };
+        let entry = if is_out { Entry::bare(State::Gone, entry.storage) } else { entry };
         if last && self.is_behind(conversation, time_ms) {
             self.keep(time_ms, id, &entry)?;
         }
@@ -179,10 +154,7 @@ impl<L: Ledger> Case<'_, L> {
         match verdict(&facts, &self.view(conversation)) {
             Verdict::Live { .. } => self.keep(time_ms, id, &entry),
             Verdict::Kept(end, _) => {
-                let condemned = Entry {
-                    state: State::Condemned(end.reason),
-                    ..entry
-                };
+                let condemned = Entry { state: State::Condemned(end.reason), ..entry };
                 self.keep(time_ms, id, &condemned)
             }
             Verdict::Ended(end) => {

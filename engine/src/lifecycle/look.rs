@@ -27,10 +27,7 @@ impl Engine {
         effects: &mut Effects,
     ) -> Result<Looked, L::Error> {
         if self.desk.wake_ms.is_none_or(|wake_ms| wake_ms > now_ms) {
-            return Ok(Looked {
-                more: false,
-                overdue_since_ms: None,
-            });
+            return Ok(Looked { more: false, overdue_since_ms: None });
         }
         self.activate(ledger, now_ms, now_ms, effects)?;
         if !self.desk.stopped {
@@ -90,9 +87,7 @@ impl Engine {
                 return Ok(());
             };
             let (_, name) = key::read_timed(look)?;
-            let mut slice = Budget {
-                rows: TENANT_ROWS_MAX.min(budget.rows),
-            };
+            let mut slice = Budget { rows: TENANT_ROWS_MAX.min(budget.rows) };
             // Finding that there is nothing to do counts as a row, so that looks are bounded.
             budget.rows = budget.rows.saturating_sub(slice.rows.max(1));
             let mut case = self.case(ledger, name, now_ms, effects)?;
@@ -143,10 +138,7 @@ impl Engine {
         let sweep_ms = first_key(ledger, tag::SWEEP)?.map(|_| 0);
         let look_ms = first_time_ms(ledger, tag::LOOK)?;
         let alarm_ms = first_time_ms(ledger, tag::ALARM)?;
-        Ok([waiting_ms, sweep_ms, look_ms, alarm_ms]
-            .into_iter()
-            .flatten()
-            .min())
+        Ok([waiting_ms, sweep_ms, look_ms, alarm_ms].into_iter().flatten().min())
     }
 }
 
@@ -180,9 +172,7 @@ impl<L: Ledger> Case<'_, L> {
             if !self.advance(storage, budget)? {
                 self.look_at(self.now_ms);
                 let next_ms = self.next_pass_ms(storage)?;
-                return Ok(Some(
-                    next_ms.map_or(self.now_ms, |at_ms| at_ms.min(self.now_ms)),
-                ));
+                return Ok(Some(next_ms.map_or(self.now_ms, |at_ms| at_ms.min(self.now_ms))));
             }
         }
         for storage in [Storage::Transit, Storage::Stored] {
@@ -277,9 +267,7 @@ impl<L: Ledger> Case<'_, L> {
         let time_ms = key::read_home(row)?.time_ms;
         if time_ms <= self.view(None).horizon_ms(storage) {
             // It has ended: what holds the cursor back is the minimum.
-            return Ok(Some(
-                time_ms.saturating_add(self.tenant.rules.terms.minimum_ms),
-            ));
+            return Ok(Some(time_ms.saturating_add(self.tenant.rules.terms.minimum_ms)));
         }
         if storage == Storage::Stored && !self.tenant.rules.stores() {
             return Ok(None);
@@ -297,9 +285,7 @@ impl<L: Ledger> Case<'_, L> {
             }
             Storage::Stored | Storage::Transit => self.passes_at_ms(storage, latest_ms),
         };
-        let waiting = [Storage::Transit, Storage::Stored]
-            .into_iter()
-            .find(|s| !passed(*s));
+        let waiting = [Storage::Transit, Storage::Stored].into_iter().find(|s| !passed(*s));
         waiting.and_then(at_ms)
     }
 
@@ -326,8 +312,7 @@ impl<L: Ledger> Case<'_, L> {
         self.tenant.rules.ended = true;
         self.sweep_kept(policy.unwrap_or_default());
         if let Some(offset) = policy {
-            self.effects
-                .audit(self.name, super::Audit::TenantEnded { offset });
+            self.effects.audit(self.name, super::Audit::TenantEnded { offset });
         }
     }
 }

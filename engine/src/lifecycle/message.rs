@@ -42,19 +42,15 @@ impl<L: Ledger> Case<'_, L> {
         action: &MessageAction<'_>,
     ) -> Result<Outcome, L::Error> {
         let conversation = self.conversation(id)?;
-        let message = Message {
-            sent_at_ms,
-            id,
-            conversation,
-        };
-        let mut value = Vec::new();
+        let message = Message { sent_at_ms, id, conversation };
+        let mut value = std::mem::take(&mut self.desk.found);
         // What is later than everything known of the tenant cannot be known: no need to read.
         let found = if sent_at_ms > self.tenant.books.latest_ms() {
             None
         } else {
             self.find(sent_at_ms, id, &mut value)?
         };
-        match action {
+        let outcome = match action {
             MessageAction::Sent(sent) => self.sent(message, found, sent, None),
             MessageAction::Edited { edited_at_ms, sent } => {
                 self.edited(message, found, sent.as_ref(), *edited_at_ms)
@@ -62,7 +58,9 @@ impl<L: Ledger> Case<'_, L> {
             MessageAction::Delivered(recipient) => self.delivered(message, found, *recipient),
             MessageAction::Read(reader) => self.delivered(message, found, Recipient::User(reader)),
             MessageAction::Recalled => self.recalled(message, found),
-        }
+        };
+        self.desk.found = value;
+        outcome
     }
 
     fn sent(
@@ -91,13 +89,7 @@ impl<L: Ledger> Case<'_, L> {
             }
             Admission::TooOld => return Ok(Outcome::Over),
         };
-        let mut entry = Entry {
-            state,
-            storage,
-            recalled: false,
-            ..early
-        }
-        .with_sent(sent);
+        let mut entry = Entry { state, storage, recalled: false, ..early }.with_sent(sent);
         entry.edited_at_ms = edited_at_ms;
         if storage == Storage::Stored {
             entry.delivered = 0;
@@ -158,10 +150,7 @@ impl<L: Ledger> Case<'_, L> {
                 Verdict::Ended(_) => {}
             }
         }
-        let transit = Facts {
-            storage: Storage::Transit,
-            ..stored
-        };
+        let transit = Facts { storage: Storage::Transit, ..stored };
         if message.sent_at_ms <= view.horizon_ms(Storage::Transit) {
             return Admission::TooOld;
         }
@@ -190,10 +179,7 @@ impl<L: Ledger> Case<'_, L> {
         if !self.lives(message, place, &entry) {
             return Ok(Outcome::Over);
         }
-        if entry
-            .edited_at_ms
-            .is_some_and(|winner_ms| winner_ms >= edited_at_ms)
-        {
+        if entry.edited_at_ms.is_some_and(|winner_ms| winner_ms >= edited_at_ms) {
             return Ok(Outcome::Known);
         }
         entry.edited_at_ms = Some(edited_at_ms);
@@ -253,11 +239,7 @@ impl<L: Ledger> Case<'_, L> {
         if let Some(slot) = entry.inline.get_mut(entry.delivered as usize) {
             *slot = hash;
         } else {
-            let home = Home {
-                tenant: self.name,
-                time_ms: message.sent_at_ms,
-                id: message.id,
-            };
+            let home = Home { tenant: self.name, time_ms: message.sent_at_ms, id: message.id };
             home.write_recipient(hash, &mut self.desk.key);
             if self.ledger.get(&self.desk.key, &mut self.desk.value)? {
                 return Ok(false);
@@ -307,10 +289,7 @@ impl<L: Ledger> Case<'_, L> {
         let entry = if gone {
             Entry::bare(State::Gone, entry.storage)
         } else {
-            Entry {
-                state: State::Condemned(reason),
-                ..entry
-            }
+            Entry { state: State::Condemned(reason), ..entry }
         };
         self.put(place, message.sent_at_ms, message.id, &entry)?;
         Ok(Outcome::Learned)
@@ -326,10 +305,7 @@ impl<L: Ledger> Case<'_, L> {
             return false;
         }
         let facts = Facts::of(message.sent_at_ms, entry);
-        matches!(
-            verdict(&facts, &self.view(message.conversation)),
-            Verdict::Live { .. }
-        )
+        matches!(verdict(&facts, &self.view(message.conversation)), Verdict::Live { .. })
     }
 
     /// Whether a message that is not known is too old for anything.

@@ -22,12 +22,8 @@ fn write_key(number: i64, sweep: &Sweep, key: &mut Vec<u8>) {
 impl Engine {
     /// Begins a sweep over every tenant.
     pub(super) fn sweep_all<L: Ledger>(&mut self, ledger: &mut L, number: i64) {
-        let sweep = Sweep {
-            tenant: None,
-            conversation: None,
-            kept_only: false,
-            position: Vec::new(),
-        };
+        let sweep =
+            Sweep { tenant: None, conversation: None, kept_only: false, position: Vec::new() };
         sweep.write(&mut self.desk.value);
         write_key(number, &sweep, &mut self.desk.key);
         ledger.put(&self.desk.key, &self.desk.value);
@@ -118,8 +114,7 @@ fn write_prefix(sweep: &Sweep, family: u8, key: &mut Vec<u8>) {
 /// Whether the sweep's conversation, if it has one, is that of this id.
 fn covers(sweep: &Sweep, id: &str) -> bool {
     sweep.conversation.as_deref().is_none_or(|conversation| {
-        id.strip_prefix(conversation)
-            .is_some_and(|rest| rest.starts_with('/'))
+        id.strip_prefix(conversation).is_some_and(|rest| rest.starts_with('/'))
     })
 }
 

@@ -111,12 +111,7 @@ impl<L: Ledger> Case<'_, L> {
             *latest.live_ms_mut(storage) = None;
             return Ok(());
         }
-        let facts = Facts {
-            storage,
-            time_ms: live_ms,
-            ttl_ms: 0,
-            ended: None,
-        };
+        let facts = Facts { storage, time_ms: live_ms, ttl_ms: 0, ended: None };
         let reason = match verdict(&facts, &self.view(None)) {
             Verdict::Live { .. } => Reason::Removed,
             Verdict::Kept(end, _) | Verdict::Ended(end) => end.reason,
@@ -139,12 +134,7 @@ impl<L: Ledger> Case<'_, L> {
             && time_ms >= view.since_ms()
             && time_ms > line.floor_ms()
             && time_ms > line.cursor_ms;
-        let stored = Facts {
-            storage: Storage::Stored,
-            time_ms,
-            ttl_ms: 0,
-            ended: None,
-        };
+        let stored = Facts { storage: Storage::Stored, time_ms, ttl_ms: 0, ended: None };
         if may_store {
             match verdict(&stored, &view) {
                 Verdict::Live { .. } => return Some((State::Live, Storage::Stored)),
@@ -182,12 +172,7 @@ impl<L: Ledger> Case<'_, L> {
 
     /// Removes the row of a version that a newer one has replaced: nothing will look for it.
     fn forget_version(&mut self, time_ms: i64, id: &str) {
-        Home {
-            tenant: self.name,
-            time_ms,
-            id,
-        }
-        .write(tag::ENTRY, &mut self.desk.key);
+        Home { tenant: self.name, time_ms, id }.write(tag::ENTRY, &mut self.desk.key);
         self.ledger.delete(&self.desk.key);
     }
 }

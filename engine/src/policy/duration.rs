@@ -60,9 +60,7 @@ pub(super) fn parse_duration(text: &str) -> Result<i64, &'static str> {
         "d" => DAY_MS,
         _ => return Err("a duration is a whole number and one of ms, s, m, h, d"),
     };
-    let number: i64 = number
-        .parse()
-        .map_err(|_| "a duration is not a whole number that fits")?;
+    let number: i64 = number.parse().map_err(|_| "a duration is not a whole number that fits")?;
     match number.checked_mul(unit_ms) {
         Some(ms) if ms <= DURATION_MAX_MS => Ok(ms),
         _ => Err("a duration is longer than 3650000d; write forever"),
@@ -71,11 +69,7 @@ pub(super) fn parse_duration(text: &str) -> Result<i64, &'static str> {
 
 /// Reads a duration or `forever`.
 pub(super) fn parse_retention(text: &str) -> Result<Retention, &'static str> {
-    if text == "forever" {
-        Ok(Retention::Forever)
-    } else {
-        parse_duration(text).map(Retention::Ms)
-    }
+    if text == "forever" { Ok(Retention::Forever) } else { parse_duration(text).map(Retention::Ms) }
 }
 
 /// Reads an RFC 3339 time as Unix ms, within the years 1970 to 9999.
@@ -98,18 +92,9 @@ mod tests {
         assert_eq!(parse_duration("36h"), Ok(129_600_000));
         assert_eq!(parse_duration("7d"), Ok(7 * DAY_MS));
         assert_eq!(parse_retention("forever"), Ok(Retention::Forever));
-        for wrong in [
-            "",
-            "7",
-            "d",
-            "-1d",
-            "+1d",
-            "1.5h",
-            "7 d",
-            "1w",
-            "1d2h",
-            "99999999999999999999s",
-        ] {
+        for wrong in
+            ["", "7", "d", "-1d", "+1d", "1.5h", "7 d", "1w", "1d2h", "99999999999999999999s"]
+        {
             assert!(parse_retention(wrong).is_err(), "{wrong}");
         }
         assert!(parse_duration("3650001d").is_err(), "over the bound");
@@ -119,12 +104,7 @@ mod tests {
     fn times() {
         assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(1_000));
         assert_eq!(parse_time("1970-01-01T08:00:00+08:00"), Ok(0));
-        for wrong in [
-            "1969-12-31T23:59:59Z",
-            "yesterday",
-            "2026-01-01",
-            "2026-01-01T00:00:00",
-        ] {
+        for wrong in ["1969-12-31T23:59:59Z", "yesterday", "2026-01-01", "2026-01-01T00:00:00"] {
             assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }

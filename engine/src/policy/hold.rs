@@ -28,10 +28,7 @@ struct HoldBody {
 impl Hold {
     pub(super) fn parse(body: &[u8]) -> Result<Common<Self>, Refused> {
         let body: HoldBody = super::record::json(body)?;
-        for id in [&body.conversation, &body.user, &body.message]
-            .into_iter()
-            .flatten()
-        {
+        for id in [&body.conversation, &body.user, &body.message].into_iter().flatten() {
             super::record::check_id(id)?;
         }
         if body.message.is_some() && body.conversation.is_none() {

@@ -67,17 +67,11 @@ pub(super) struct Common<T> {
 
 impl<T> Common<T> {
     pub(super) fn new(statement: T, effective_at: Option<&str>) -> Result<Self, Refused> {
-        Ok(Self {
-            statement,
-            effective_at_ms: effective_at.map(parse_time).transpose()?,
-        })
+        Ok(Self { statement, effective_at_ms: effective_at.map(parse_time).transpose()? })
     }
 
     fn map<U>(self, of: impl FnOnce(T) -> U) -> Common<U> {
-        Common {
-            statement: of(self.statement),
-            effective_at_ms: self.effective_at_ms,
-        }
+        Common { statement: of(self.statement), effective_at_ms: self.effective_at_ms }
     }
 }
 
@@ -95,16 +89,14 @@ impl ControlRecord {
     /// Parses a record as it was read; what is wrong with it is part of the value.
     #[must_use]
     pub fn parse(offset: i64, written_at_ms: i64, key: &[u8], value: Option<&[u8]>) -> Self {
-        let parsed = std::str::from_utf8(key)
-            .map_err(|_| "the key is not UTF-8")
-            .and_then(|key| {
-                let subject = Subject::parse(key)?;
-                let effective_at_ms = match value {
-                    Some(body) => subject.parse_body(body)?.effective_at_ms,
-                    None => None,
-                };
-                Ok((subject, effective_at_ms))
-            });
+        let parsed = std::str::from_utf8(key).map_err(|_| "the key is not UTF-8").and_then(|key| {
+            let subject = Subject::parse(key)?;
+            let effective_at_ms = match value {
+                Some(body) => subject.parse_body(body)?.effective_at_ms,
+                None => None,
+            };
+            Ok((subject, effective_at_ms))
+        });
         Self {
             offset,
             written_at_ms,
@@ -143,10 +135,7 @@ impl ControlRecord {
     }
 
     pub(crate) fn subject(&self) -> Result<&Subject, Refused> {
-        self.parsed
-            .as_ref()
-            .map(|(subject, _)| subject)
-            .map_err(|why| *why)
+        self.parsed.as_ref().map(|(subject, _)| subject).map_err(|why| *why)
     }
 
     /// When it comes into force (Unix ms): times in a record never reach back before it.
@@ -157,6 +146,16 @@ impl ControlRecord {
 }
 
 impl Subject {
+    /// The tenant whose rules it is about.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::Tenant(tenant) | Self::Terms(tenant) | Self::Conversation { tenant, .. } => {
+                Some(tenant)
+            }
+            Self::Hold | Self::Erasure | Self::Replay => None,
+        }
+    }
+
     /// Reads a control key.
     pub(crate) fn parse(key: &str) -> Result<Self, Refused> {
         let mut parts = key.split('/');
@@ -173,10 +172,7 @@ impl Subject {
                 check_tenant(&first)?;
                 let encoded = second.ok_or("the key has no conversation")?;
                 check_id(&decode(encoded)?)?;
-                Ok(Self::Conversation {
-                    tenant: first,
-                    conversation: encoded.to_owned(),
-                })
+                Ok(Self::Conversation { tenant: first, conversation: encoded.to_owned() })
             }
             "hold" => check_id(&first).map(|()| Self::Hold),
             "erasure" => check_id(&first).map(|()| Self::Erasure),
@@ -255,9 +251,7 @@ pub(super) fn check_id(id: &str) -> Result<(), Refused> {
 
 /// Decodes a part of a key. A part has one spelling, so that two keys never mean the same.
 fn decode(part: &str) -> Result<String, Refused> {
-    let decoded = percent_decode_str(part)
-        .decode_utf8()
-        .map_err(|_| "the key is not UTF-8")?;
+    let decoded = percent_decode_str(part).decode_utf8().map_err(|_| "the key is not UTF-8")?;
     let mut again = String::with_capacity(part.len());
     push_part(&mut again, &decoded);
     if again == part {

@@ -29,10 +29,7 @@ impl Rules {
     pub fn unknown(class: Class) -> Self {
         let choice = match class {
             Class::Message | Class::Profile => Choice::Out,
-            Class::Config => Choice::In {
-                retention: Retention::Forever,
-                since_ms: None,
-            },
+            Class::Config => Choice::In { retention: Retention::Forever, since_ms: None },
         };
         Self {
             class,
@@ -90,14 +87,7 @@ impl Rules {
             return (Retention::Forever, policy);
         }
         let capped = chosen.min(self.terms.maximum);
-        (
-            capped,
-            if capped == chosen {
-                policy
-            } else {
-                self.terms_policy
-            },
-        )
+        (capped, if capped == chosen { policy } else { self.terms_policy })
     }
 
     /// How long content may be in transit; configuration never is.

@@ -57,20 +57,14 @@ struct ConversationBody {
 impl TenantChoice {
     pub(super) fn parse(body: &[u8]) -> Result<Common<Self>, Refused> {
         let body: TenantBody = super::record::json(body)?;
-        let choice = Self {
-            message: choice_of(body.message)?,
-            profile: choice_of(body.profile)?,
-        };
+        let choice = Self { message: choice_of(body.message)?, profile: choice_of(body.profile)? };
         Common::new(choice, body.effective_at.as_deref())
     }
 }
 
 pub(super) fn parse_conversation(body: &[u8]) -> Result<Common<Retention>, Refused> {
     let body: ConversationBody = super::record::json(body)?;
-    Common::new(
-        positive(parse_retention(&body.retention)?)?,
-        body.effective_at.as_deref(),
-    )
+    Common::new(positive(parse_retention(&body.retention)?)?, body.effective_at.as_deref())
 }
 
 /// A class that is left out is opted out.

@@ -96,13 +96,8 @@ mod tests {
     use super::*;
 
     fn end(ended_at: &str) -> String {
-        let terms = Terms {
-            ended_at_ms: Some(parse_time(ended_at).unwrap()),
-            ..Terms::default()
-        };
-        Timestamp::from_millisecond(terms.end_ms().unwrap())
-            .unwrap()
-            .to_string()
+        let terms = Terms { ended_at_ms: Some(parse_time(ended_at).unwrap()), ..Terms::default() };
+        Timestamp::from_millisecond(terms.end_ms().unwrap()).unwrap().to_string()
     }
 
     #[test]
@@ -110,16 +105,9 @@ mod tests {
         assert_eq!(end("2026-03-15T10:00:00Z"), "2026-05-15T10:00:00Z");
         assert_eq!(end("2026-12-31T23:59:59Z"), "2027-02-28T23:59:59Z");
         assert_eq!(end("2027-12-31T00:00:00Z"), "2028-02-29T00:00:00Z");
-        assert_eq!(
-            end("2026-12-31T23:00:00-02:00"),
-            "2027-03-01T01:00:00Z",
-            "in UTC"
-        );
+        assert_eq!(end("2026-12-31T23:00:00-02:00"), "2027-03-01T01:00:00Z", "in UTC");
 
-        let late = Terms {
-            ended_at_ms: Some(TIME_MAX_MS - 1),
-            ..Terms::default()
-        };
+        let late = Terms { ended_at_ms: Some(TIME_MAX_MS - 1), ..Terms::default() };
         assert_eq!(late.end_ms(), Some(TIME_MAX_MS), "not beyond time");
     }
 }

@@ -84,9 +84,7 @@ pub enum Verdict {
 #[must_use]
 pub fn verdict(facts: &Facts, view: &View<'_>) -> Verdict {
     match end(facts, view) {
-        None => Verdict::Live {
-            until_ms: view.due_ms(facts),
-        },
+        None => Verdict::Live { until_ms: view.due_ms(facts) },
         Some(end) => match keep(facts, view) {
             Some(keep) => Verdict::Kept(end, keep),
             None => Verdict::Ended(end),
@@ -101,46 +99,35 @@ pub fn keep(facts: &Facts, view: &View<'_>) -> Option<Keep> {
         return Some(Keep::Stop);
     }
     if let Some(offset) = view.rules.hold {
-        return Some(Keep::Hold {
-            policy: Some(offset),
-        });
+        return Some(Keep::Hold { policy: Some(offset) });
     }
-    let until_ms = facts.time_ms.saturating_add(view.rules.terms.minimum_ms);
-    let is_kept = facts.storage == Storage::Stored && view.now_ms < until_ms;
+    // A record's time may be ahead of now: a minimum of zero keeps nothing all the same.
+    let minimum_ms = view.rules.terms.minimum_ms;
+    let until_ms = facts.time_ms.saturating_add(minimum_ms);
+    let is_kept = facts.storage == Storage::Stored && minimum_ms > 0 && view.now_ms < until_ms;
     is_kept.then_some(Keep::Minimum { until_ms })
 }
 
 fn end(facts: &Facts, view: &View<'_>) -> Option<End> {
     if let Some(reason) = facts.ended {
-        return Some(End {
-            reason,
-            policy: view.policy_of(reason),
-        });
+        return Some(End { reason, policy: view.policy_of(reason) });
     }
     if let Some(floor) = view.books.line(facts.storage).floor
         && facts.time_ms <= floor.time_ms
     {
-        let aged = facts.time_ms <= floor.aged_ms;
-        let reason = if aged {
-            view.aged_reason(facts.storage)
-        } else {
-            floor.reason
+        let aged_ms = match (facts.storage, view.conversation) {
+            (Storage::Stored, Some(conversation)) => floor.aged_ms.min(conversation.horizon_ms),
+            (Storage::Stored, None) | (Storage::Transit, _) => floor.aged_ms,
         };
-        let policy = if aged {
-            view.policy_of(reason)
-        } else {
-            floor.policy
-        };
+        let aged = facts.time_ms <= aged_ms;
+        let reason = if aged { view.aged_reason(facts.storage) } else { floor.reason };
+        let policy = if aged { view.policy_of(reason) } else { floor.policy };
         return Some(End { reason, policy });
     }
     let aged = facts.time_ms <= view.horizon_ms(facts.storage);
-    let burned = facts
-        .burns_at_ms()
-        .is_some_and(|at_ms| at_ms <= view.now_ms);
+    let burned = facts.burns_at_ms().is_some_and(|at_ms| at_ms <= view.now_ms);
     let lifetime = view.lifetime(facts.storage);
-    let burned_first = lifetime
-        .ms()
-        .is_none_or(|lifetime_ms| facts.ttl_ms < lifetime_ms);
+    let burned_first = lifetime.ms().is_none_or(|lifetime_ms| facts.ttl_ms < lifetime_ms);
     let reason = match (aged, burned) {
         (false, false) => return None,
         (true, false) => view.aged_reason(facts.storage),
@@ -148,10 +135,7 @@ fn end(facts: &Facts, view: &View<'_>) -> Option<End> {
         (true, true) if burned_first => Reason::Burned,
         (true, true) => view.aged_reason(facts.storage),
     };
-    Some(End {
-        reason,
-        policy: view.policy_of(reason),
-    })
+    Some(End { reason, policy: view.policy_of(reason) })
 }
 
 impl Facts {
@@ -175,10 +159,7 @@ impl View<'_> {
     /// The retention of stored content, and who decided it.
     #[must_use]
     pub fn retention(&self) -> (Retention, PolicyOffset) {
-        self.rules.retention(
-            self.conversation
-                .and_then(|conversation| conversation.retention),
-        )
+        self.rules.retention(self.conversation.and_then(|conversation| conversation.retention))
     }
 
     /// Everything of a storage that was sent at or before has ended (Unix ms). Never goes back while the
@@ -204,6 +185,7 @@ impl View<'_> {
         let horizon_ms = self.horizon_ms(storage);
         match storage {
             Storage::Transit => horizon_ms,
+            Storage::Stored if self.rules.terms.minimum_ms == 0 => horizon_ms,
             Storage::Stored => {
                 horizon_ms.min(self.now_ms.saturating_sub(self.rules.terms.minimum_ms))
             }
@@ -214,10 +196,7 @@ impl View<'_> {
     /// What was sent before this is treated as opted out (Unix ms).
     #[must_use]
     pub fn since_ms(&self) -> i64 {
-        self.rules
-            .since_ms()
-            .or(self.books.opted_in_at_ms)
-            .unwrap_or(i64::MIN)
+        self.rules.since_ms().or(self.books.opted_in_at_ms).unwrap_or(i64::MIN)
     }
 
     /// While a tenant stores nothing, what is older than its transit limit is over for good: the ledger
@@ -234,10 +213,7 @@ impl View<'_> {
 
     fn transit_horizon_ms(&self) -> i64 {
         let limit_ms = self.rules.transit_limit_ms();
-        self.books
-            .transit
-            .horizon_ms
-            .max(self.now_ms.saturating_sub(limit_ms))
+        self.books.transit.horizon_ms.max(self.now_ms.saturating_sub(limit_ms))
     }
 
     /// When a live record is to be judged again (Unix ms).
