@@ -16,25 +16,6 @@ pub mod codec;
 pub mod config;
 pub mod error;
 pub mod http;
-#[expect(missing_docs, reason = "stands in until the pipeline's own module file is merged")]
-pub mod pipeline {
-    use std::sync::{Arc, atomic::AtomicBool};
-    pub mod seam;
-    pub mod settings;
-    pub type SettingsCheck = Box<dyn Fn() -> Option<Result<(), String>> + Send>;
-    pub fn run(
-        _settings: settings::PipelineSettings,
-        health: Arc<crate::telemetry::health::Health>,
-        stop: Arc<AtomicBool>,
-        check: SettingsCheck,
-    ) -> Result<(), std::io::Error> {
-        tracing::info!(check = ?check(), "stand-in");
-        health.control_read();
-        while !stop.load(std::sync::atomic::Ordering::Acquire) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        Ok(())
-    }
-}
+pub mod pipeline;
 pub mod telemetry;
 pub mod topics;

@@ -52,8 +52,6 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub const REPLACE_MAX: u32 = 10;
 /// See [`REPLACE_MAX`].
 pub const REPLACE_WINDOW: Duration = Duration::from_secs(120);
-/// How far ahead an event's time may be of the later of the two clocks (contract).
-pub const AHEAD_MAX_MS: i64 = 10 * 60 * 1000;
 /// Bytes of a record beside key, value and headers that the limit of a topic counts: batch and
 /// record framing, and lethe's own tags.
 pub const RECORD_OVERHEAD_BYTES: usize = 512;

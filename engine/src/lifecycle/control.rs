@@ -134,6 +134,10 @@ impl Engine {
             }
             None => None,
         };
+        // The rules before the change are read from the records in force: before this one is among them.
+        if let Some(name) = subject.tenant() {
+            self.case(ledger, name, now_ms, effects)?;
+        }
         control.in_force = Some(record);
         self.put_control(ledger, control_key, &control);
         let mut audit = Audit::ControlInForce { offset };
@@ -192,7 +196,12 @@ impl Engine {
         number: i64,
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
-        let before = self.holds.remove(control_key);
+        let before = self.holds.get(control_key).cloned();
+        for tenant in [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref()) {
+            // Read before the change, so that the difference is seen.
+            self.case(ledger, tenant, now_ms, effects)?;
+        }
+        self.holds.remove(control_key);
         if let Some((tenant, offset)) = &hold {
             self.holds.insert(control_key.to_owned(), (tenant.clone(), *offset));
         }

@@ -146,6 +146,16 @@ impl ControlRecord {
 }
 
 impl Subject {
+    /// The tenant whose rules it is about.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::Tenant(tenant) | Self::Terms(tenant) | Self::Conversation { tenant, .. } => {
+                Some(tenant)
+            }
+            Self::Hold | Self::Erasure | Self::Replay => None,
+        }
+    }
+
     /// Reads a control key.
     pub(crate) fn parse(key: &str) -> Result<Self, Refused> {
         let mut parts = key.split('/');

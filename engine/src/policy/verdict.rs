@@ -101,8 +101,10 @@ pub fn keep(facts: &Facts, view: &View<'_>) -> Option<Keep> {
     if let Some(offset) = view.rules.hold {
         return Some(Keep::Hold { policy: Some(offset) });
     }
-    let until_ms = facts.time_ms.saturating_add(view.rules.terms.minimum_ms);
-    let is_kept = facts.storage == Storage::Stored && view.now_ms < until_ms;
+    // A record's time may be ahead of now: a minimum of zero keeps nothing all the same.
+    let minimum_ms = view.rules.terms.minimum_ms;
+    let until_ms = facts.time_ms.saturating_add(minimum_ms);
+    let is_kept = facts.storage == Storage::Stored && minimum_ms > 0 && view.now_ms < until_ms;
     is_kept.then_some(Keep::Minimum { until_ms })
 }
 
@@ -113,7 +115,11 @@ fn end(facts: &Facts, view: &View<'_>) -> Option<End> {
     if let Some(floor) = view.books.line(facts.storage).floor
         && facts.time_ms <= floor.time_ms
     {
-        let aged = facts.time_ms <= floor.aged_ms;
+        let aged_ms = match (facts.storage, view.conversation) {
+            (Storage::Stored, Some(conversation)) => floor.aged_ms.min(conversation.horizon_ms),
+            (Storage::Stored, None) | (Storage::Transit, _) => floor.aged_ms,
+        };
+        let aged = facts.time_ms <= aged_ms;
         let reason = if aged { view.aged_reason(facts.storage) } else { floor.reason };
         let policy = if aged { view.policy_of(reason) } else { floor.policy };
         return Some(End { reason, policy });
@@ -179,6 +185,7 @@ impl View<'_> {
         let horizon_ms = self.horizon_ms(storage);
         match storage {
             Storage::Transit => horizon_ms,
+            Storage::Stored if self.rules.terms.minimum_ms == 0 => horizon_ms,
             Storage::Stored => {
                 horizon_ms.min(self.now_ms.saturating_sub(self.rules.terms.minimum_ms))
             }

@@ -1,0 +1,233 @@
+//! Drives an engine through a history, with a downstream and the model watching.
+//!
+//! Invariant: the engine gets what the program's shell would give it: control records in order from where it
+//! says that it stands, effects drained after each call, a flush before each commit, a new engine after an abort.
+
+use lethe_engine::{
+    Budget, Class, ControlRecord, Effect, Effects, Engine, Event, Looked, MessageAction, MessageEvent, Outcome,
+    Recipient, Sent, VersionAction, VersionEvent,
+};
+
+use super::downstream::Downstream;
+use super::history::{Action, How, Item, Message, START_MS, Said, Seen, Step, with_times};
+use super::ledger::Memory;
+use super::model::{Did, Model};
+
+/// How many rows a look reads at a time when it is to find everything.
+const LOOK_ROWS: usize = 7;
+/// More looks than any history needs: an engine that always has more to do is wrong.
+const LOOKS_MAX: usize = 2_000;
+
+/// A record of the control topic: written when, key and value.
+type Record = (i64, String, Option<String>);
+
+/// One partition of a topic, its engine and its watchers.
+pub struct Harness {
+    class: Class,
+    engine: Engine,
+    ledger: Memory,
+    watchers: Watchers,
+    /// The watchers as of the last commit.
+    committed: Watchers,
+    control: Vec<Record>,
+    effects: Effects,
+}
+
+/// What is rolled back with an aborted batch.
+#[derive(Clone)]
+struct Watchers {
+    downstream: Downstream,
+    model: Model,
+    suspended: bool,
+}
+
+impl Harness {
+    pub fn new(class: Class) -> Self {
+        let mut ledger = Memory::default();
+        let engine = Engine::open(class, &mut ledger).unwrap();
+        let watchers =
+            Watchers { downstream: Downstream::new(class), model: Model::new(class), suspended: false };
+        let effects = Effects::default();
+        Self { class, engine, ledger, committed: watchers.clone(), watchers, control: Vec::new(), effects }
+    }
+
+    /// What came of a step; an error says what is wrong with it.
+    pub fn step(&mut self, step: &Step) -> Result<Did, String> {
+        let now = self.watchers.model.clock(step.now);
+        let step = Step { now, action: step.action.clone() };
+        let did = self.act(&step)?;
+        let judged = !matches!(step.action, Action::Control { .. });
+        for seen in did.seen.iter().filter(|_| judged) {
+            self.watchers.downstream.take(seen)?;
+        }
+        if judged {
+            self.watchers.model.judge(&step, &did)?;
+        }
+        self.close_batch(&step)?;
+        Ok(did)
+    }
+
+    /// Once nothing is left to do: downstream holds what the model says is live.
+    pub fn check_live(&mut self) -> Result<(), String> {
+        let live = self.watchers.model.live();
+        let held = self.watchers.downstream.live().map(|(storage, key)| (storage, key.to_owned())).collect();
+        if live == held { Ok(()) } else { Err(format!("live: {live:?}, but downstream holds {held:?}")) }
+    }
+
+    /// The engine, its ledger and what it emits into, for what a history cannot say.
+    pub fn engine(&mut self) -> (&mut Engine, &mut Memory, &mut Effects) {
+        (&mut self.engine, &mut self.ledger, &mut self.effects)
+    }
+
+    fn act(&mut self, step: &Step) -> Result<Did, String> {
+        let mut did = Did { outcome: None, seen: Vec::new(), looked: None, wake: None };
+        match &step.action {
+            Action::Message(message, said) => did.outcome = Some(self.message(step.now, message, said)?),
+            Action::Set(item, at) => did.outcome = Some(self.version(step.now, item, *at, VersionAction::Set)?),
+            Action::Remove(item, at) => {
+                did.outcome = Some(self.version(step.now, item, *at, VersionAction::Removed)?);
+            }
+            Action::Control { written, key, value } => {
+                let written = self.watchers.model.written(*written, step.now);
+                let written = written.max(self.control.last().map_or(written, |last| last.0.min(step.now)));
+                self.control.push((written, key.clone(), value.clone()));
+                did.seen = self.catch_up(step.now)?;
+            }
+            Action::Look(rows) => did.looked = Some(self.look(step.now, *rows, &mut did.seen)?),
+            Action::Suspend(suspended) => {
+                self.watchers.suspended = *suspended;
+                let now = START_MS + step.now;
+                self.engine.suspend(&mut self.ledger, *suspended, now).map_err(|error| error.to_string())?;
+            }
+            Action::Commit | Action::Reopen | Action::Abort | Action::Filter(_) => {}
+        }
+        did.seen.extend(drain(&mut self.effects));
+        did.wake = self.engine.wake_ms().map(|wake| wake.saturating_sub(START_MS));
+        Ok(did)
+    }
+
+    /// Applies the control records that the engine has not applied yet.
+    fn catch_up(&mut self, now: i64) -> Result<Vec<Seen>, String> {
+        let mut seen = Vec::new();
+        let from = usize::try_from(self.engine.control_offset()).unwrap();
+        for offset in from..self.control.len() {
+            let (written, key, value) = self.control[offset].clone();
+            let text = value.as_deref().map(with_times);
+            let record = ControlRecord::parse(
+                i64::try_from(offset).unwrap(),
+                START_MS + written,
+                key.as_bytes(),
+                text.as_deref().map(str::as_bytes),
+            );
+            self.engine
+                .control(&mut self.ledger, &record, START_MS + now, &mut self.effects)
+                .map_err(|error| error.to_string())?;
+            let did = Did { outcome: None, seen: drain(&mut self.effects), looked: None, wake: None };
+            for one in &did.seen {
+                self.watchers.downstream.take(one)?;
+            }
+            if record.refusal().is_none() {
+                self.watchers.model.control(now, written, &key, value.as_deref(), &did)?;
+            }
+            seen.extend(did.seen);
+        }
+        let applied = self.engine.control_offset();
+        if usize::try_from(applied) != Ok(self.control.len()) {
+            return Err(format!("{} control records are there, but it stands at {applied}", self.control.len()));
+        }
+        Ok(seen)
+    }
+
+    fn look(&mut self, now: i64, rows: Option<usize>, seen: &mut Vec<Seen>) -> Result<Looked, String> {
+        for _ in 0..LOOKS_MAX {
+            let mut budget = Budget { rows: rows.unwrap_or(LOOK_ROWS) };
+            let looked = self.engine.look(&mut self.ledger, START_MS + now, &mut budget, &mut self.effects);
+            let looked = looked.map_err(|error| error.to_string())?;
+            seen.extend(drain(&mut self.effects));
+            if !looked.more || rows.is_some() {
+                return Ok(looked);
+            }
+        }
+        Err(format!("there is still more to do after {LOOKS_MAX} looks"))
+    }
+
+    fn message(&mut self, now: i64, message: &Message, said: &Said) -> Result<Outcome, String> {
+        let action = match said {
+            Said::Sent(how) => MessageAction::Sent(sent(how)),
+            Said::Delivered(user) => MessageAction::Delivered(Recipient::User(user)),
+            Said::DeliveredToAll => MessageAction::Delivered(Recipient::Everyone),
+            Said::Read(user) => MessageAction::Read(user),
+            Said::Recalled => MessageAction::Recalled,
+            Said::Edited { at, sent: how } => {
+                MessageAction::Edited { edited_at_ms: START_MS + at, sent: how.as_ref().map(sent) }
+            }
+        };
+        let event = Event::Message(MessageEvent {
+            tenant: &message.tenant,
+            conversation: &message.conversation,
+            message: &message.message,
+            sent_at_ms: START_MS + message.sent_at,
+            action,
+        });
+        let applied = self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        applied.map_err(|error| error.to_string())
+    }
+
+    fn version(&mut self, now: i64, item: &Item, at: i64, action: VersionAction) -> Result<Outcome, String> {
+        let event = VersionEvent { tenant: &item.tenant, id: &item.id, updated_at_ms: START_MS + at, action };
+        let event = match self.class {
+            Class::Profile => Event::Profile(event),
+            Class::Config => Event::Config(event),
+            Class::Message => return Err("a message topic has no versions".to_owned()),
+        };
+        let applied = self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        applied.map_err(|error| error.to_string())
+    }
+
+    /// Commits, aborts, reopens or filters, if the step says so.
+    fn close_batch(&mut self, step: &Step) -> Result<(), String> {
+        match step.action {
+            Action::Commit | Action::Reopen | Action::Filter(_) => {
+                self.engine.flush(&mut self.ledger);
+                self.ledger.commit();
+                self.committed = self.watchers.clone();
+            }
+            Action::Abort => {
+                self.ledger.abort();
+                self.watchers = self.committed.clone();
+            }
+            _ => return Ok(()),
+        }
+        if let Action::Filter(seed) = step.action {
+            super::random::filter(&mut self.ledger, seed);
+        }
+        if matches!(step.action, Action::Reopen | Action::Abort) {
+            self.engine = Engine::open(self.class, &mut self.ledger).map_err(|error| error.to_string())?;
+            let (suspended, now) = (self.watchers.suspended, START_MS + step.now);
+            if suspended {
+                self.engine.suspend(&mut self.ledger, true, now).map_err(|error| error.to_string())?;
+            }
+            let now = self.watchers.model.clock(step.now);
+            self.catch_up(now)?;
+        }
+        Ok(())
+    }
+}
+
+fn sent(how: &How) -> Sent<'static> {
+    Sent { sender: "alice", kind: 1, recipients: how.recipients, ttl_ms: how.ttl }
+}
+
+/// The effects since the last call, audits left out.
+fn drain(effects: &mut Effects) -> Vec<Seen> {
+    let seen = effects.iter().filter_map(|effect| match effect {
+        Effect::Content { storage, key, .. } => Some(Seen::Content { storage, key: key.to_owned() }),
+        Effect::Tombstone { storage, key, reason, .. } => {
+            Some(Seen::Tombstone { storage, key: key.to_owned(), reason })
+        }
+        Effect::Audit { .. } => None,
+    });
+    let seen = seen.collect();
+    effects.clear();
+    seen
+}

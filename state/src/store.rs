@@ -1,0 +1,361 @@
+//! One partition's ledger: RocksDB with the overlay on top.
+
+use lethe_engine::{Ledger, Rows};
+use rocksdb::{DB, Options, ReadOptions, WriteBatch, WriteOptions};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::delta::{DeltaHeader, DeltaWriter};
+use crate::error::StateError;
+use crate::filter::{Forgetting, Rule};
+use crate::identity::Identity;
+use crate::memory::Memory;
+use crate::overlay::Overlay;
+use crate::reserved::{self, FORMAT_KEY, IDENTITY_KEY, POSITION_KEY, Position, is_reserved};
+use crate::restore::{Assembly, Collected, Restored};
+use crate::{options, scan};
+
+/// One partition's ledger, in a RocksDB directory of its own.
+///
+/// Reads see the changes of the batch at hand. Dropping a store writes what is committed to disk; what a crash
+/// leaves is what the last flush had seen.
+pub struct Store {
+    dir: PathBuf,
+    db: DB,
+    position: Position,
+    overlay: Overlay,
+    assembly: Assembly,
+    forgetting: Forgetting,
+    get_options: ReadOptions,
+    write_options: WriteOptions,
+}
+
+impl Store {
+    /// Opens a partition's store, or makes it. `dir` and what is above it are made where missing.
+    pub fn open(dir: &Path, identity: &Identity, memory: &Memory) -> Result<Self, StateError> {
+        Self::open_with(dir, identity, memory, Rule::default())
+    }
+
+    /// Opens a store whose compactions follow another rule than the engine's.
+    pub fn open_with(
+        dir: &Path,
+        identity: &Identity,
+        memory: &Memory,
+        rule: Rule,
+    ) -> Result<Self, StateError> {
+        std::fs::create_dir_all(dir).map_err(|error| StateError::Io {
+            dir: dir.to_owned(),
+            what: error.to_string(),
+        })?;
+        let forgetting = Forgetting::new(rule);
+        let db = DB::open(&options::store(memory, &forgetting), dir)
+            .map_err(|error| StateError::from_rocksdb(dir, error))?;
+        let mut store = Self {
+            dir: dir.to_owned(),
+            db,
+            position: Position::default(),
+            overlay: Overlay::default(),
+            assembly: Assembly::default(),
+            forgetting,
+            get_options: options::get(),
+            write_options: options::write(),
+        };
+        if reserved::check_format(&store.db, dir)? {
+            store.check_identity(identity)?;
+            store.read_position()?;
+            store.learn_lines()?;
+        } else {
+            store.initialise(identity)?;
+        }
+        Ok(store)
+    }
+
+    /// Removes a store's directory, if it is there.
+    pub fn destroy(dir: &Path) -> Result<(), StateError> {
+        if !dir.exists() {
+            return Ok(());
+        }
+        DB::destroy(&Options::default(), dir)
+            .map_err(|error| StateError::from_rocksdb(dir, error))?;
+        // What RocksDB knows of is gone, and with it the directory, unless something else lies there.
+        match std::fs::remove_dir(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StateError::Io {
+                dir: dir.to_owned(),
+                what: error.to_string(),
+            }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The sequence of the last delta applied; 0 before the first.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.position.sequence
+    }
+
+    /// The offset of the changelog to read on from.
+    #[must_use]
+    pub const fn changelog_offset(&self) -> i64 {
+        self.position.changelog_offset
+    }
+
+    /// Whether the batch at hand has changed anything.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.overlay.is_empty()
+    }
+
+    /// The changes of the batch at hand as records for the changelog, with the sequence after
+    /// [`Store::sequence`]. At least one, also if nothing changed. Each is at most `part_bytes_max` long, except
+    /// for one whose only row is longer.
+    #[must_use]
+    pub fn delta(
+        &mut self,
+        input_offset: i64,
+        control_offset: i64,
+        decided_at_ms: i64,
+        part_bytes_max: usize,
+    ) -> Vec<Vec<u8>> {
+        let header = DeltaHeader {
+            sequence: self.position.sequence + 1,
+            part: 1,
+            parts: 1,
+            input_offset,
+            control_offset,
+            decided_at_ms,
+        };
+        let mut writer = DeltaWriter::new(header, part_bytes_max);
+        for (key, value) in self.overlay.sorted() {
+            writer.push(key, value);
+        }
+        writer.finish()
+    }
+
+    /// Writes the changes of the batch at hand, the next sequence and the offset of the changelog to read on
+    /// from. Only after the Kafka transaction with the [delta](Store::delta) has committed. After an error
+    /// nothing is written, and it may be called again.
+    pub fn commit(&mut self, changelog_offset: i64) -> Result<(), StateError> {
+        let mut writes = Writes::default();
+        for (key, value) in self.overlay.sorted() {
+            writes.add(key, value, &self.forgetting);
+        }
+        let sequence = self.position.sequence + 1;
+        self.write(
+            writes,
+            Position {
+                sequence,
+                changelog_offset,
+            },
+        )?;
+        self.overlay.clear();
+        Ok(())
+    }
+
+    /// Drops the changes of the batch at hand.
+    pub fn abort(&mut self) {
+        self.overlay.clear();
+    }
+
+    /// Applies a record of the changelog, and moves on to the offset after it. The parts of a delta are collected
+    /// until the last is there. After an error the store is as it was before the delta.
+    ///
+    /// # Panics
+    /// If a batch is at hand: a fault of the caller's.
+    pub fn restore(
+        &mut self,
+        record: &[u8],
+        next_changelog_offset: i64,
+    ) -> Result<Restored, StateError> {
+        assert!(!self.is_dirty(), "a restore comes before the first batch");
+        let applied = self.position.sequence;
+        match self
+            .assembly
+            .add(record, applied, &self.forgetting, &self.dir)?
+        {
+            Collected::Whole(header, writes) => {
+                let changelog_offset = next_changelog_offset;
+                self.write(
+                    writes,
+                    Position {
+                        sequence: header.sequence,
+                        changelog_offset,
+                    },
+                )?;
+                Ok(Restored::Applied(header))
+            }
+            Collected::Incomplete => Ok(Restored::Incomplete),
+            Collected::Known => {
+                if !self.assembly.is_waiting() {
+                    let offset = &mut self.position.changelog_offset;
+                    *offset = next_changelog_offset.max(*offset);
+                }
+                Ok(Restored::Known)
+            }
+        }
+    }
+
+    /// Writes everything that is committed to disk: a crash finds it from now on.
+    pub fn flush(&self) -> Result<(), StateError> {
+        self.db.flush().map_err(|error| self.failed(error))
+    }
+
+    /// Compacts everything now, and forgets what can be forgotten, rather than when RocksDB comes to it.
+    pub fn compact(&self) -> Result<(), StateError> {
+        self.flush()?;
+        let mut options = rocksdb::CompactOptions::default();
+        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+        self.db
+            .compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+        Ok(())
+    }
+
+    /// The only way into RocksDB: rows and position in one write, then the lines of what is written.
+    fn write(&mut self, writes: Writes, position: Position) -> Result<(), StateError> {
+        let Writes { mut batch, books } = writes;
+        for (key, value) in &books {
+            if value.is_none()
+                && let Some(deleted) = self.db.get(key).map_err(|error| self.failed(error))?
+            {
+                self.forgetting.unlearn(key, &deleted);
+            }
+        }
+        batch.put(POSITION_KEY, position.row());
+        self.db
+            .write_opt(batch, &self.write_options)
+            .map_err(|error| self.failed(error))?;
+        for (key, value) in &books {
+            if let Some(value) = value {
+                self.forgetting.learn(key, value);
+            }
+        }
+        self.position = position;
+        self.assembly.clear();
+        Ok(())
+    }
+
+    fn initialise(&mut self, identity: &Identity) -> Result<(), StateError> {
+        let mut writes = Writes::default();
+        writes.batch.put(FORMAT_KEY, reserved::format_row());
+        writes.batch.put(IDENTITY_KEY, identity.row());
+        self.write(writes, Position::default())?;
+        self.flush()
+    }
+
+    fn check_identity(&self, identity: &Identity) -> Result<(), StateError> {
+        let row = self.reserved_row(IDENTITY_KEY)?;
+        let found = Identity::read(&row).ok_or_else(|| self.corrupt("the identity row"))?;
+        let agreed = found.reconcile(identity, &self.dir)?.row();
+        if agreed == row {
+            return Ok(());
+        }
+        self.db
+            .put_opt(IDENTITY_KEY, agreed, &self.write_options)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn read_position(&mut self) -> Result<(), StateError> {
+        let row = self.reserved_row(POSITION_KEY)?;
+        self.position = Position::read(&row).ok_or_else(|| self.corrupt("the position row"))?;
+        Ok(())
+    }
+
+    /// Refills the lines from the books that are on disk.
+    fn learn_lines(&self) -> Result<(), StateError> {
+        let prefix = self.forgetting.books_prefix();
+        let mut books = self.db.raw_iterator_opt(options::get());
+        books.seek(prefix);
+        while let Some((key, value)) = books.item().filter(|(key, _)| key.starts_with(prefix)) {
+            self.forgetting.learn(key, value);
+            books.next();
+        }
+        books.status().map_err(|error| self.failed(error))
+    }
+
+    fn reserved_row(&self, key: &[u8]) -> Result<Vec<u8>, StateError> {
+        let row = self.db.get(key).map_err(|error| self.failed(error))?;
+        row.ok_or_else(|| self.corrupt("a reserved row is missing"))
+    }
+
+    fn failed(&self, error: rocksdb::Error) -> StateError {
+        StateError::from_rocksdb(&self.dir, error)
+    }
+
+    fn corrupt(&self, what: &str) -> StateError {
+        StateError::Corrupt {
+            dir: self.dir.clone(),
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// Keys that begin with [`RESERVED_TAG`](crate::RESERVED_TAG), and the empty one, are not the engine's: they
+/// are absent to reads, and writing one panics, because it would be a fault of lethe's.
+impl Ledger for Store {
+    type Error = StateError;
+
+    fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        value.clear();
+        if let Some(change) = self.overlay.get(key) {
+            value.extend_from_slice(change.unwrap_or_default());
+            return Ok(change.is_some());
+        }
+        if is_reserved(key) {
+            return Ok(false);
+        }
+        let row = self.db.get_pinned_opt(key, &self.get_options);
+        let row = row.map_err(|error| StateError::from_rocksdb(&self.dir, error))?;
+        value.extend_from_slice(row.as_deref().unwrap_or_default());
+        Ok(row.is_some())
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        assert!(!is_reserved(key), "the engine writes no reserved key");
+        self.overlay.put(key, Some(value));
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        assert!(!is_reserved(key), "the engine writes no reserved key");
+        self.overlay.put(key, None);
+    }
+
+    fn scan(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        rows: &mut Rows,
+    ) -> Result<(), StateError> {
+        scan::scan(&self.db, &mut self.overlay, from, to, rows_max, rows)
+            .map_err(|error| StateError::from_rocksdb(&self.dir, error))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("dir", &self.dir)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rows on their way into RocksDB, and which of them are books.
+#[derive(Default)]
+pub(crate) struct Writes {
+    batch: WriteBatch,
+    books: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Writes {
+    /// Adds a row: its key, and its value, or `None` to delete it.
+    pub(crate) fn add(&mut self, key: &[u8], value: Option<&[u8]>, forgetting: &Forgetting) {
+        match value {
+            Some(value) => self.batch.put(key, value),
+            None => self.batch.delete(key),
+        }
+        if forgetting.is_books(key) {
+            self.books
+                .push((key.to_owned(), value.map(<[u8]>::to_owned)));
+        }
+    }
+}
