@@ -5,12 +5,17 @@
 //!
 //! - [`codec`]: an input record's bytes as a valid event, read in place.
 //! - [`config`]: the settings, from defaults, file, environment and flags.
-//! - [`pipeline`]: the Kafka shell.
 //! - [`topics`]: which topics there must be, and what is missing or wrong.
+//! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
 //! - [`telemetry`]: metrics, logs, health.
 //! - [`http`]: what a load balancer, Prometheus and a person see.
-//! - [`cli`]: the verbs.
+//! - [`cli`]: the verbs; [`error`]: why one failed.
 
+pub mod cli;
 pub mod codec;
+pub mod config;
+pub mod error;
+pub mod http;
 pub mod pipeline;
 pub mod telemetry;
+pub mod topics;

@@ -6,8 +6,6 @@
 //!
 //! Invariant: persisted bytes are forever. A tag or a field number is never reused.
 
-pub mod key;
-
 use std::fmt;
 
 mod books;
@@ -136,18 +134,4 @@ impl Rows {
             (key, value)
         })
     }
-}
-
-/// If a row is a tenant's books: the tenant, and the time up to which its rows are forgotten (Unix ms).
-#[must_use]
-pub fn forgotten_line<'a>(key: &'a [u8], value: &'a [u8]) -> Option<(&'a [u8], i64)> {
-    let _ = (key, value);
-    None
-}
-
-/// Whether a row is forgotten and may be dropped, given the line of its tenant.
-#[must_use]
-pub fn forget(key: &[u8], value: &[u8], line_of: &dyn Fn(&[u8]) -> i64) -> bool {
-    let _ = (key, value, line_of);
-    false
 }
