@@ -19,7 +19,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             let stage = match self.room(id) {
                 None => Stage::opening(),
                 Some(why) => {
-                    tracing::error!(topic, partition = id.partition, "the partition stands still: {why}");
+                    tracing::error!(
+                        topic,
+                        partition = id.partition,
+                        "the partition stands still: {why}"
+                    );
                     Stage::Refused
                 }
             };

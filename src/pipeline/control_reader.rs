@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lethe_engine::ControlRecord;
+use metrics::{Counter, Gauge};
 
 use super::clock::Now;
 use super::control::ControlLog;
 use super::seam::{Fault, LogPolled, LogReader, Role};
 use crate::telemetry::health::Health;
+use crate::telemetry::names;
 
 /// How often the topic's bounds are compared with what was read.
 const BOUNDS_EVERY: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ pub struct ControlReader<L> {
     opened: bool,
     /// Everything below has been given to the log.
     next: i64,
+    refused: Counter,
+    trusted: Gauge,
     bounds_at: Option<Duration>,
     settings_at: Option<Duration>,
 }
@@ -54,6 +58,8 @@ impl<L: LogReader> ControlReader<L> {
             goal: None,
             opened: false,
             next: 0,
+            refused: metrics::counter!(names::CONTROL_REFUSED),
+            trusted: metrics::gauge!(names::CONTROL_TRUSTED),
             bounds_at: None,
             settings_at: None,
         }
@@ -64,6 +70,7 @@ impl<L: LogReader> ControlReader<L> {
         if due(&mut self.settings_at, SETTINGS_EVERY, now) {
             self.check_settings();
         }
+        self.trusted.set(if self.control.trusted() { 1.0 } else { 0.0 });
         if !self.opened {
             let bounds = self.log.stable(Role::Control, 0)?;
             self.control.opened(bounds.start);
@@ -84,16 +91,21 @@ impl<L: LogReader> ControlReader<L> {
     }
 
     fn poll(&mut self) -> Result<LogPolled, Fault> {
-        let (control, next) = (&self.control, &mut self.next);
+        let (control, next, refused) = (&self.control, &mut self.next, &self.refused);
         let polled = self.log.poll(WAIT, &mut |record| {
             let key = record.key.unwrap_or_default();
-            control.append(ControlRecord::parse(
-                record.offset,
-                record.timestamp_ms,
-                key,
-                record.value,
-            ));
-            *next = record.offset + 1;
+            let (offset, at_ms) = (record.offset, record.timestamp_ms);
+            let record = ControlRecord::parse(offset, at_ms, key, record.value);
+            if let Some(why) = record.refusal() {
+                tracing::warn!(
+                    offset,
+                    why,
+                    "a control record is refused; the last valid one stays"
+                );
+                refused.increment(1);
+            }
+            control.append(record);
+            *next = offset + 1;
         })?;
         match polled {
             LogPolled::Record if self.goal.is_none() => self.control.reached(self.next),

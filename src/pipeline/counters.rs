@@ -27,6 +27,8 @@ const REASONS: [Reason; 9] = [
     Reason::Ended,
     Reason::Burned,
 ];
+/// What can be wrong with an input record: the codec's codes, and its size.
+const ERRORS: [&str; 5] = ["decode", "no-event", "id", "time", super::desk::TOO_LARGE];
 /// The label of input that went to the dead letters.
 const DEAD_LETTER: &str = "dead_letter";
 
@@ -39,7 +41,7 @@ pub(super) struct Counts {
     known: u64,
     over: u64,
     nothing: u64,
-    dead_letters: u64,
+    dead_letters: [u64; ERRORS.len()],
     tombstones: [u64; REASONS.len()],
     unmatched: u64,
 }
@@ -56,8 +58,11 @@ impl Counts {
         }
     }
 
-    pub(super) fn dead_letter(&mut self) {
-        self.dead_letters += 1;
+    pub(super) fn dead_letter(&mut self, error: &str) {
+        let at = ERRORS.iter().position(|&known| known == error);
+        if let Some(count) = at.and_then(|at| self.dead_letters.get_mut(at)) {
+            *count += 1;
+        }
     }
 
     pub(super) fn tombstone(&mut self, reason: Reason) {
@@ -93,6 +98,7 @@ pub(super) struct Counters {
 struct Handles {
     outcomes: Vec<Counter>,
     dead_letters: Counter,
+    errors: Vec<Counter>,
     tombstones: Vec<Counter>,
     unmatched: Counter,
 }
@@ -101,8 +107,10 @@ impl Counters {
     pub(super) fn new(topic: impl Fn(Class) -> String) -> Self {
         let handles = |class: Class| {
             let topic = topic(class);
-            let records = |outcome: &'static str| {
-                metrics::counter!(names::RECORDS, "topic" => topic.clone(), "outcome" => outcome)
+            let records = |outcome: &'static str| metrics::counter!(names::RECORDS, "topic" => topic.clone(), "outcome" => outcome);
+            let failed = |error: &'static str| {
+                metrics::counter!(
+                    names::DEAD_LETTERS, "topic" => topic.clone(), "error" => error)
             };
             let ended = |reason: Reason| {
                 metrics::counter!(
@@ -111,6 +119,7 @@ impl Counters {
             Handles {
                 outcomes: OUTCOMES.iter().map(|outcome| records(outcome.name())).collect(),
                 dead_letters: records(DEAD_LETTER),
+                errors: ERRORS.iter().map(|error| failed(error)).collect(),
                 tombstones: REASONS.iter().map(|&reason| ended(reason)).collect(),
                 unmatched: metrics::counter!(names::UNMATCHED, "class" => class.name()),
             }
@@ -130,7 +139,10 @@ impl Counters {
         for (&outcome, counter) in OUTCOMES.iter().zip(&handles.outcomes) {
             counter.increment(counts.of(outcome));
         }
-        handles.dead_letters.increment(counts.dead_letters);
+        handles.dead_letters.increment(counts.dead_letters.iter().sum());
+        for (&count, counter) in counts.dead_letters.iter().zip(&handles.errors) {
+            counter.increment(count);
+        }
         for (&count, counter) in counts.tombstones.iter().zip(&handles.tombstones) {
             counter.increment(count);
         }

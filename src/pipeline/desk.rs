@@ -22,7 +22,7 @@ use super::settings::{
 use crate::codec::{self, TimeLimits};
 
 /// A record that no topic would take.
-const TOO_LARGE: &str = "too-large";
+pub(super) const TOO_LARGE: &str = "too-large";
 /// A null or undecodable value.
 const UNDECODABLE: &str = "decode";
 /// How long a partition is left alone after a look that could do nothing.
@@ -155,7 +155,9 @@ impl<O: Output> Desk<O> {
                 .map_err(codec::DecodeError::code),
         };
         let event = match decoded {
-            Ok(event) if carries_content(&event) && too_large(&self.limits, id.class, &event, input) => {
+            Ok(event)
+                if carries_content(&event) && too_large(&self.limits, id.class, &event, input) =>
+            {
                 Err(TOO_LARGE)
             }
             decoded => decoded,
@@ -176,7 +178,7 @@ impl<O: Output> Desk<O> {
                 )?;
             }
             Err(why) => {
-                live.counts.dead_letter();
+                live.counts.dead_letter(why);
                 self.writer.dead_letter(
                     &mut self.output,
                     &self.settings,
@@ -222,11 +224,8 @@ impl<O: Output> Desk<O> {
                     &mut live.counts,
                 )?;
             }
-            live.control_seen = if records.len() < BATCH_CONTROL_MAX {
-                end
-            } else {
-                live.engine.control_offset()
-            };
+            live.control_seen =
+                if records.len() < BATCH_CONTROL_MAX { end } else { live.engine.control_offset() };
         }
         Ok(())
     }
@@ -320,7 +319,8 @@ fn too_large<R: InputRecord>(
     event: &Event<'_>,
     input: &R,
 ) -> bool {
-    let limit = limits.iter().find(|(known, _)| *known == class).map_or(usize::MAX, |&(_, max)| max);
+    let limit =
+        limits.iter().find(|(known, _)| *known == class).map_or(usize::MAX, |&(_, max)| max);
     let ids = match event {
         Event::Message(event) => {
             event.tenant.len() + event.conversation.len() + event.message.len()

@@ -166,7 +166,9 @@ impl Writer {
         };
         let key = input.key().filter(|&key| fits(Some(key), 0));
         let key_len = key.map_or(0, <[u8]>::len);
-        let value = input.value().filter(|&value| settings.dead_letter_values && fits(Some(value), key_len));
+        let value = input
+            .value()
+            .filter(|&value| settings.dead_letter_values && fits(Some(value), key_len));
         self.written += 1;
         output.send(&OutputRecord {
             role: Role::DeadLetters,

@@ -179,13 +179,19 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
         let store = &restoring.store;
         if store.sequence() > 0 && store.changelog_offset() > whole.end {
-            return Err(self.disagreement(id, "its changelog ends before the local state does: the \
+            return Err(self.disagreement(
+                id,
+                "its changelog ends before the local state does: the \
                 topic was recreated or truncated. Restore the topic, or remove this partition's \
-                directory under the data directory to start from what the topic holds"));
+                directory under the data directory to start from what the topic holds",
+            ));
         }
         if stable.start > store.changelog_offset() {
-            return Err(self.disagreement(id, "its changelog no longer holds what the local state \
-                lacks: records were removed from it. Restore the topic's records"));
+            return Err(self.disagreement(
+                id,
+                "its changelog no longer holds what the local state \
+                lacks: records were removed from it. Restore the topic's records",
+            ));
         }
         // The last delta is read again: it says when it was written, and the input's position.
         let from = stable.start.max(store.changelog_offset() - 1);
@@ -220,8 +226,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 LogPolled::Record if next < end => {}
                 LogPolled::Record | LogPolled::End => return Ok(true),
                 LogPolled::OutOfRange => {
-                    return Err(self.disagreement(id, "its changelog was truncated while it was \
-                        read. Restore the topic's records"));
+                    return Err(self.disagreement(
+                        id,
+                        "its changelog was truncated while it was \
+                        read. Restore the topic's records",
+                    ));
                 }
                 LogPolled::Nothing => return Ok(false),
             }
@@ -254,9 +263,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                     return Ok(None);
                 }
                 None => {
-                    tracing::warn!(topic = self.desk.settings.topics.input(id.class),
-                        partition = id.partition, offset,
-                        "the group's position was set by hand; lethe goes on from there");
+                    tracing::warn!(
+                        topic = self.desk.settings.topics.input(id.class),
+                        partition = id.partition,
+                        offset,
+                        "the group's position was set by hand; lethe goes on from there"
+                    );
                     *offset
                 }
             },
@@ -264,14 +276,20 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         };
         let bounds = self.input.bounds(id)?;
         if next < bounds.start {
-            tracing::warn!(topic = self.desk.settings.topics.input(id.class),
-                partition = id.partition, lost = bounds.start - next,
-                "the input has dropped records before lethe read them");
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                lost = bounds.start - next,
+                "the input has dropped records before lethe read them"
+            );
         }
         let refused = (next > bounds.end).then(|| {
-            format!("the input ends at {}, before the position {next}: it was recreated or \
+            format!(
+                "the input ends at {}, before the position {next}: it was recreated or \
                      truncated. Its events would be taken for known ones; set the group's position \
-                     by hand to go on", bounds.end)
+                     by hand to go on",
+                bounds.end
+            )
         });
         let engine = Engine::open(id.class, &mut restoring.store)?;
         if !self.control_fits(engine.control_offset())? {
@@ -283,15 +301,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     }
 
     /// Where a group without a position begins.
-    fn first_offset(
-        &mut self,
-        id: PartitionId,
-        restoring: &Restoring,
-    ) -> Result<i64, Trouble> {
+    fn first_offset(&mut self, id: PartitionId, restoring: &Restoring) -> Result<i64, Trouble> {
         if let Some(last) = restoring.last {
-            tracing::warn!(topic = self.desk.settings.topics.input(id.class),
-                partition = id.partition, offset = last.input_offset,
-                "the group's position has expired; the changelog knows it");
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                offset = last.input_offset,
+                "the group's position has expired; the changelog knows it"
+            );
             return Ok(last.input_offset);
         }
         let bounds = self.input.bounds(id)?;
@@ -318,8 +335,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         };
         let why = format!("the control topic was recreated or truncated: {why}");
         if control.broken(why.clone()) {
-            tracing::error!("{why}; every tombstone stands still until its records are back and \
-                             lethe is restarted");
+            tracing::error!(
+                "{why}; every tombstone stands still until its records are back and \
+                             lethe is restarted"
+            );
             self.health.caution(Some(why));
         }
         Ok(true)
@@ -337,10 +356,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let there = self.desk.control.from(applied, usize::MAX).len();
         let missing = usize::try_from(end - applied).unwrap_or(usize::MAX) > there;
         missing.then(|| {
-            format!("it was away for {} days, and the control topic no longer holds in order what \
+            format!(
+                "it was away for {} days, and the control topic no longer holds in order what \
                      was said meanwhile ({there} of {} records). Remove its directory under the \
                      data directory and its changelog to begin anew",
-                away_ms / (24 * 60 * 60 * 1000), end - applied)
+                away_ms / (24 * 60 * 60 * 1000),
+                end - applied
+            )
         })
     }
 
@@ -361,8 +383,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             restoring.store.flush()?;
             return Ok(Stage::Refused);
         }
-        tracing::info!(topic, partition = id.partition, deltas = restoring.applied,
-            sequence = restoring.store.sequence(), offset = place.next, "restored");
+        tracing::info!(
+            topic,
+            partition = id.partition,
+            deltas = restoring.applied,
+            sequence = restoring.store.sequence(),
+            offset = place.next,
+            "restored"
+        );
         Ok(Stage::Live(Box::new(Live::new(restoring.store, place.engine, place.next))))
     }
 

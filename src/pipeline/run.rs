@@ -1,74 +1,62 @@
 //! The pipeline in threads: a reader of the control topic, and the workers.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use lethe_state::Memory;
 
 use super::clock::{HostClock, SystemClock};
-use super::control::ControlLog;
 use super::control_reader::{ControlReader, SettingsCheck};
 use super::directory::DataDirectory;
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
-use super::seam::{Fault, Kafka};
+use super::seam::{Fault, Kafka, Reading};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
 use super::shutdown::Shutdown;
 use super::startup;
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
 
-/// What the pipeline is given by the process around it.
-pub struct Surroundings {
-    /// Told of what the workers do; made for as many workers as the settings say.
-    pub health: Arc<Health>,
-    /// Whether the control topic's settings are safe.
-    pub settings_check: SettingsCheck,
-    /// The wish to stop.
-    pub shutdown: Arc<Shutdown>,
-}
-
-/// Runs until it is told to stop, or until something is wrong that an operator has to mend.
+/// Runs until `stop` is set, or until something is wrong that an operator has to mend.
+///
+/// `health` was made for as many workers as the settings say; `check` tells whether the control
+/// topic's settings are safe.
+///
+/// # Errors
+/// What an operator has to do something about; everything else is mended, or waited for.
 pub fn run(
     settings: PipelineSettings,
-    surroundings: Surroundings,
+    health: Arc<Health>,
+    stop: Arc<AtomicBool>,
+    check: SettingsCheck,
 ) -> Result<(), PipelineError> {
-    let Surroundings { health, settings_check, shutdown } = surroundings;
-    let result = run_all(settings, &health, settings_check, &shutdown);
-    match &result {
-        Ok(()) => health.stopping(),
-        Err(error) => health.fatal(error),
-    }
-    result
-}
-
-fn run_all(
-    settings: PipelineSettings,
-    health: &Arc<Health>,
-    settings_check: SettingsCheck,
-    shutdown: &Arc<Shutdown>,
-) -> Result<(), PipelineError> {
+    let shutdown = Shutdown::new(stop);
     let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
     let settings = Arc::new(settings);
-    let Some(kafka) = startup::connect(&settings, &directory, shutdown)? else { return Ok(()) };
+    let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
     let kafka = Arc::new(kafka);
     let shared = Shared {
         control: Arc::default(),
-        health: Arc::clone(health),
+        health,
         progress: Arc::new(Progress::new(settings.workers)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         settings,
     };
-    tracing::info!(instance = directory.instance(), workers = shared.settings.workers,
-        brokers = shared.settings.brokers, group = shared.settings.group, "starting");
-    let first = FirstError::new(shutdown);
+    tracing::info!(
+        instance = directory.instance(),
+        workers = shared.settings.workers,
+        brokers = shared.settings.brokers,
+        group = shared.settings.group,
+        "starting"
+    );
+    let first = FirstError::new(&shutdown);
     thread::scope(|scope| {
+        let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &shutdown);
         let mut threads = Vec::new();
-        let control = Arc::clone(&shared.control);
-        let (first, kafka, shared) = (&first, &kafka, &shared);
         threads.push(spawn(scope, "control".to_owned(), first, move || {
-            read_control(kafka, control, Arc::clone(health), settings_check, shutdown)
+            read_control(kafka, shared, check, shutdown)
         }));
         for number in 0..shared.settings.workers {
             threads.push(spawn(scope, format!("worker-{number}"), first, move || {
@@ -128,13 +116,15 @@ fn work(
 
 fn read_control(
     kafka: &Arc<RdKafka>,
-    control: Arc<ControlLog>,
-    health: Arc<Health>,
+    shared: &Shared,
     check: SettingsCheck,
     shutdown: &Shutdown,
 ) -> Result<(), PipelineError> {
-    let Some(log) = startup::retry(shutdown, || kafka.log())? else { return Ok(()) };
+    let Some(log) = startup::retry(shutdown, || kafka.log(Reading::Following))? else {
+        return Ok(());
+    };
     let clock = SystemClock::default();
+    let (control, health) = (Arc::clone(&shared.control), Arc::clone(&shared.health));
     let mut reader = ControlReader::new(log, control, health, check);
     let mut wait = BACKOFF_MIN;
     let mut said = None;
@@ -173,7 +163,7 @@ impl<'a> FirstError<'a> {
     fn report(&self, error: PipelineError) {
         tracing::error!("{error}");
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.shutdown.stop();
+        self.shutdown.fail();
     }
 
     fn take(self) -> Result<(), PipelineError> {
@@ -186,7 +176,7 @@ struct StopOnPanic<'a>(&'a FirstError<'a>);
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.shutdown.stop();
+            self.0.shutdown.fail();
         }
     }
 }

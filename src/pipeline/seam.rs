@@ -65,6 +65,15 @@ pub enum Fault {
     Stop(String),
 }
 
+/// What a log is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// To come to its end soon: the broker does not wait for more.
+    ToTheEnd,
+    /// To hear of every record that comes: the broker waits until there is one.
+    Following,
+}
+
 /// Everything that a process asks of a Kafka cluster.
 pub trait Kafka {
     /// A worker's consumer.
@@ -93,7 +102,7 @@ pub trait Kafka {
     fn output(&self, worker: usize) -> Result<Self::Output, Fault>;
 
     /// Makes a reader.
-    fn log(&self) -> Result<Self::Log, Fault>;
+    fn log(&self, reading: Reading) -> Result<Self::Log, Fault>;
 }
 
 /// What a poll of the input brought.
@@ -295,8 +304,7 @@ pub trait Output {
     fn send(&mut self, record: &OutputRecord<'_>) -> Result<(), Fault>;
 
     /// Adds the positions: the last thing before [`Output::commit`].
-    fn send_positions(&mut self, input: &Self::Input, positions: &[Position])
-    -> Result<(), Fault>;
+    fn send_positions(&mut self, input: &Self::Input, positions: &[Position]) -> Result<(), Fault>;
 
     /// Commits, and says where the transaction's changelog records came to lie (in order).
     fn commit(&mut self, appended: &mut Vec<Appended>) -> Result<(), Fault>;

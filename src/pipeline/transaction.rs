@@ -13,9 +13,7 @@ use super::clock::{HostClock, Now};
 use super::desk::{Batch, Trouble};
 use super::error::PipelineError;
 use super::partition::{Restoring, Stage};
-use super::seam::{
-    Appended, Fault, Input, Kafka, Membership, Output, PartitionId, Position,
-};
+use super::seam::{Appended, Fault, Input, Kafka, Membership, Output, PartitionId, Position};
 use super::settings::{DELTA_PART_BYTES_MAX, REPLACE_MAX, REPLACE_WINDOW};
 use super::worker::Worker;
 
@@ -214,7 +212,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             let mut restoring = Restoring::new(live.store);
             restoring.unsure = Some((sequence, live.counts));
             self.desk.partitions.insert(id, Stage::Restoring(Box::new(restoring)));
-            self.health.assigned(self.number, self.desk.settings.topics.input(id.class), id.partition);
+            self.health.assigned(
+                self.number,
+                self.desk.settings.topics.input(id.class),
+                id.partition,
+            );
         }
         Ok(())
     }

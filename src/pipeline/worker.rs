@@ -15,7 +15,7 @@ use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
 use super::partition::Stage;
 use super::progress::Progress;
-use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Role};
+use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings, STEP_RECORDS_MAX,
     TIME_REFRESH,
@@ -81,12 +81,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Makes the worker's clients. `Fault::Retry` as long as the cluster cannot be reached.
     pub fn new(number: usize, kafka: Arc<K>, clock: C, shared: Shared) -> Result<Self, Fault> {
         let output = kafka.output(number)?;
-        let log = kafka.log()?;
+        let log = kafka.log(Reading::ToTheEnd)?;
         let input = kafka.input(number)?;
         let time = Time::new(kafka.capabilities().broker_time);
         let dead_letter_partitions = kafka.partitions(Role::DeadLetters)?;
-        let desk =
-            Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
+        let desk = Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
         Ok(Self {
             number,
             kafka,

@@ -5,6 +5,7 @@
 
 use rdkafka::ClientConfig;
 
+use super::super::seam::Reading;
 use super::super::settings::{
     FETCH_QUEUE_KBYTES, PRODUCER_QUEUE_KBYTES, PRODUCER_QUEUE_RECORDS, PipelineSettings,
     SESSION_TIMEOUT, TRANSACTION_TIMEOUT,
@@ -98,8 +99,11 @@ pub(super) fn input(settings: &PipelineSettings, member: &str) -> ClientConfig {
 }
 
 /// A reader of one partition. librdkafka wants a group id for it too; it never joins.
-pub(super) fn log(settings: &PipelineSettings) -> ClientConfig {
+pub(super) fn log(settings: &PipelineSettings, reading: Reading) -> ClientConfig {
     let mut config = consumer(settings);
+    if reading == Reading::ToTheEnd {
+        config.set("fetch.wait.max.ms", "5");
+    }
     config.set("enable.partition.eof", "true");
     config
 }

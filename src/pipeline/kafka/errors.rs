@@ -13,9 +13,9 @@ pub(super) fn creation(error: &KafkaError) -> Fault {
 /// A topic is not there, or cannot be seen.
 pub(super) fn missing_topic(name: &str, error: Option<RDKafkaRespErr>) -> Fault {
     match error.map(RDKafkaErrorCode::from) {
-        Some(code @ (RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)) => {
-            Fault::Retry(format!("topic {name}: {code}"))
-        }
+        Some(
+            code @ (RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition),
+        ) => Fault::Retry(format!("topic {name}: {code}")),
         Some(code) if right(code).is_some() => denied(&format!("topic {name}"), code),
         _ => Fault::Stop(format!("topic {name} does not exist: `lethe topics apply` creates it")),
     }
@@ -53,7 +53,9 @@ pub(super) fn transaction(what: &str, error: &KafkaError) -> Fault {
         return Fault::Abort(text);
     };
     if error.code() == RDKafkaErrorCode::UnsupportedFeature {
-        Fault::Stop(format!("{text}: the broker has no transactions; lethe needs Kafka 2.4 or later"))
+        Fault::Stop(format!(
+            "{text}: the broker has no transactions; lethe needs Kafka 2.4 or later"
+        ))
     } else if error.is_fatal() {
         Fault::Unknown(text)
     } else if error.txn_requires_abort() {

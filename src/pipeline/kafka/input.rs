@@ -37,8 +37,7 @@ impl RdInput {
         let consumer: BaseConsumer<GroupContext> = config::input(settings, &member)
             .create_with_context(GroupContext::new(reach))
             .map_err(|error| errors::creation(&error))?;
-        let names: Vec<&str> =
-            CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
+        let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
         consumer.subscribe(&names).map_err(|error| errors::call("joining the group", &error))?;
         Ok(Self { consumer, topics: settings.topics.clone(), classes: RefCell::default() })
     }

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::super::seam::{Bounds, Fault, LogPolled, LogReader, LogRecord, Role};
+use super::super::seam::{Bounds, Fault, LogPolled, LogReader, LogRecord, Reading, Role};
 use super::super::settings::{CALL_TIMEOUT, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
 use super::{config, errors};
@@ -24,10 +24,11 @@ pub struct RdLog {
 impl RdLog {
     pub(super) fn create(
         settings: &PipelineSettings,
+        reading: Reading,
         whole: Arc<BaseConsumer<Quiet>>,
         reach: Arc<Reach>,
     ) -> Result<Self, Fault> {
-        let reader = config::log(settings)
+        let reader = config::log(settings, reading)
             .create_with_context(Quiet { reach })
             .map_err(|error| errors::creation(&error))?;
         Ok(Self { reader, whole, topics: settings.topics.clone() })
@@ -83,9 +84,9 @@ impl LogReader for RdLog {
                 Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                     Ok(LogPolled::OutOfRange)
                 }
-                Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {
-                    Ok(LogPolled::Nothing)
-                }
+                Some(
+                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+                ) => Ok(LogPolled::Nothing),
                 _ => Err(errors::call("reading a log", &error)),
             },
             None => Ok(LogPolled::Nothing),

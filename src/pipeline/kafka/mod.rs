@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::seam::{Capabilities, Fault, Kafka, Role};
+use super::seam::{Capabilities, Fault, Kafka, Reading, Role};
 use super::settings::{CALL_TIMEOUT, PipelineSettings};
 use context::{Quiet, Reach};
 pub use input::RdInput;
@@ -92,10 +92,9 @@ impl Kafka for RdKafka {
             return Ok(count);
         }
         let name = self.settings.topics.name(role);
-        let metadata = self
-            .whole
-            .fetch_metadata(Some(&name), CALL_TIMEOUT)
-            .map_err(|error| errors::call(&format!("asking for the partitions of {name}"), &error))?;
+        let metadata = self.whole.fetch_metadata(Some(&name), CALL_TIMEOUT).map_err(|error| {
+            errors::call(&format!("asking for the partitions of {name}"), &error)
+        })?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         let Some(topic) = topic.filter(|topic| topic.error().is_none()) else {
             return Err(errors::missing_topic(&name, topic.and_then(|topic| topic.error())));
@@ -120,7 +119,7 @@ impl Kafka for RdKafka {
         RdOutput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
     }
 
-    fn log(&self) -> Result<RdLog, Fault> {
-        RdLog::create(&self.settings, Arc::clone(&self.whole), Arc::clone(&self.reach))
+    fn log(&self, reading: Reading) -> Result<RdLog, Fault> {
+        RdLog::create(&self.settings, reading, Arc::clone(&self.whole), Arc::clone(&self.reach))
     }
 }

@@ -36,10 +36,7 @@ where
 
 /// Visits a record's headers as bytes. rdkafka's own accessor panics on a name that is not UTF-8,
 /// which is for a producer to choose.
-pub(super) fn headers(
-    message: &BorrowedMessage<'_>,
-    visit: &mut dyn FnMut(&[u8], Option<&[u8]>),
-) {
+pub(super) fn headers(message: &BorrowedMessage<'_>, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
     // SAFETY: the message is borrowed, and with it the headers that it owns; names are
     // NUL-terminated, values have the size that librdkafka states; both live as long as the message.
     unsafe {
@@ -63,8 +60,8 @@ pub(super) fn headers(
                 return;
             }
             let name = CStr::from_ptr(name).to_bytes();
-            let value = (!value.is_null())
-                .then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            let value =
+                (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
             visit(name, value);
         }
     }

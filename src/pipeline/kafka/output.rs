@@ -75,11 +75,16 @@ impl Output for RdOutput {
 
     fn send(&mut self, output: &OutputRecord<'_>) -> Result<(), Fault> {
         let Some(name) = self.names.get(&output.role) else {
-            return Err(Fault::Stop(format!("{:?} is not a topic that workers write", output.role)));
+            return Err(Fault::Stop(format!(
+                "{:?} is not a topic that workers write",
+                output.role
+            )));
         };
         let opaque = match output.role {
             Role::Changelog(class) => mark(PartitionId { class, partition: output.partition }),
-            Role::Input(_) | Role::Output(..) | Role::Control | Role::Audit | Role::DeadLetters => 0,
+            Role::Input(_) | Role::Output(..) | Role::Control | Role::Audit | Role::DeadLetters => {
+                0
+            }
         };
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(name, opaque).partition(output.partition);
@@ -141,7 +146,9 @@ impl Output for RdOutput {
             };
             // Before librdkafka has asked for the commit, nothing can have been committed.
             let fault = match error {
-                KafkaError::Flush(_) => Fault::Abort(format!("waiting for acknowledgements: {error}")),
+                KafkaError::Flush(_) => {
+                    Fault::Abort(format!("waiting for acknowledgements: {error}"))
+                }
                 _ => errors::transaction("committing", &error),
             };
             match fault {
@@ -174,9 +181,9 @@ fn send_fault(topic: &str, error: &KafkaError) -> Fault {
                 "topic {topic} has fewer partitions than its input: `lethe topics apply` corrects it"
             ))
         }
-        Some(code @ (RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument)) => {
-            errors::delivery(topic, code)
-        }
+        Some(
+            code @ (RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument),
+        ) => errors::delivery(topic, code),
         Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::State) => {
             Fault::Unknown(format!("writing to topic {topic}: {error}"))
         }
