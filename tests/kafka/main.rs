@@ -9,7 +9,22 @@
     reason = "tests"
 )]
 
+mod bad_input;
 mod brokers;
+mod configs;
+mod control_trust;
+mod edits;
+mod exactly_once;
+mod holds;
+mod load;
+mod messages;
+mod pages;
+mod policies;
+mod privacy;
+mod profiles;
+mod program;
+mod topics;
+mod world;
 
 /// Makes a case of a function over a broker's version, once for each version.
 macro_rules! on_both_brokers {

@@ -35,17 +35,14 @@ pub const OUTPUTS: [&str; 5] = [
     "transit.profiles",
 ];
 
-/// The rest of lethe's topics, but for the control topic.
-pub const OTHERS: [&str; 5] = [
-    "lethe.audit",
-    "lethe.dlq",
-    "lethe.changelog.messages",
-    "lethe.changelog.profiles",
-    "lethe.changelog.configs",
-];
-
 /// The control topic.
 pub const CONTROL: &str = "lethe.control";
+
+/// What could not be processed.
+pub const DEAD_LETTERS: &str = "lethe.dlq";
+
+/// What lethe reports.
+pub const AUDIT: &str = "lethe.audit";
 
 /// What the contract wants of the control topic.
 const CONTROL_CONFIG: [(&str, &str); 3] = [

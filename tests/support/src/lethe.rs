@@ -9,10 +9,26 @@ use std::process::{Command, ExitStatus};
 use rustix::process::Signal;
 
 use crate::broker::free_port;
-use crate::bus::{Bus, CONTROL, INPUTS, OTHERS, OUTPUTS};
+use crate::bus::{AUDIT, Bus, CONTROL, DEAD_LETTERS};
 use crate::process::{self, Process};
 use crate::wait::{PATIENCE, within};
 use crate::{http, search};
+
+/// The configuration's keys for the names of topics, and the names in the contract.
+const TOPIC_KEYS: [(&str, &str); 12] = [
+    ("messages", "im.messages"),
+    ("profiles", "im.profiles"),
+    ("configs", "im.configs"),
+    ("store_messages", "store.messages"),
+    ("store_profiles", "store.profiles"),
+    ("store_configs", "store.configs"),
+    ("transit_messages", "transit.messages"),
+    ("transit_profiles", "transit.profiles"),
+    ("control", CONTROL),
+    ("audit", AUDIT),
+    ("dead_letters", DEAD_LETTERS),
+    ("changelog_prefix", "lethe.changelog."),
+];
 
 /// How a process of lethe is started.
 #[derive(Clone, Debug)]
@@ -29,7 +45,7 @@ pub struct Setup {
     pub data: PathBuf,
     /// How many workers.
     pub workers: u32,
-    /// Names of the topics by their names in the contract.
+    /// The names of its topics by their keys in the configuration.
     pub topics: BTreeMap<String, String>,
     /// More lines of the configuration file, above its tables.
     pub settings: String,
@@ -37,17 +53,15 @@ pub struct Setup {
     pub kafka: BTreeMap<String, String>,
     /// More flags.
     pub flags: Vec<String>,
+    /// More of the environment.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Setup {
     /// A process named `instance` on the topics of a test.
     #[must_use]
     pub fn new(program: &str, bus: &Bus<'_>, instance: &str) -> Self {
-        let names = INPUTS
-            .iter()
-            .chain(&OUTPUTS)
-            .chain(&OTHERS)
-            .chain([&CONTROL]);
+        let topic = |(key, name): &(&str, &str)| ((*key).to_owned(), bus.topic(name));
         Self {
             program: PathBuf::from(program),
             brokers: bus.broker().address(),
@@ -55,12 +69,11 @@ impl Setup {
             instance: instance.to_owned(),
             data: process::directory(&format!("{}-{instance}", bus.prefix())),
             workers: 1,
-            topics: names
-                .map(|name| ((*name).to_owned(), bus.topic(name)))
-                .collect(),
+            topics: TOPIC_KEYS.iter().map(topic).collect(),
             settings: String::new(),
             kafka: BTreeMap::new(),
             flags: Vec::new(),
+            environment: BTreeMap::new(),
         }
     }
 
@@ -68,10 +81,11 @@ impl Setup {
     #[must_use]
     pub fn start(&self) -> Lethe {
         let dir = process::directory(&format!("{}-run", self.instance));
-        let config = dir.join("lethe.toml");
-        fs::write(&config, self.toml()).expect("a configuration file");
+        let config = self.write_config();
         let http = format!("127.0.0.1:{}", free_port());
         let mut command = process::command(&self.program.display().to_string());
+        without_settings(&mut command);
+        command.envs(&self.environment);
         command.args(["run", "--brokers", &self.brokers, "--group", &self.group]);
         command.args(["--http", &http, "--instance", &self.instance]);
         command.args(["--workers", &self.workers.to_string()]);
@@ -101,6 +115,17 @@ impl Setup {
         let mut lethe = self.start();
         lethe.wait_until_ready();
         lethe
+    }
+
+    /// The configuration file: for the verbs that are not `run`.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    #[must_use]
+    pub fn write_config(&self) -> PathBuf {
+        let config = process::directory(&format!("{}-config", self.instance)).join("lethe.toml");
+        fs::write(&config, self.toml()).expect("a configuration file");
+        config
     }
 
     fn toml(&self) -> String {
@@ -261,4 +286,13 @@ pub fn verb(program: &str, args: &[&str]) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().expect("an exit code");
     (code, text(&output.stdout), text(&output.stderr))
+}
+
+/// The environment's settings are for whoever runs the tests, not for the program under test.
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LETHE_") {
+            command.env_remove(name);
+        }
+    }
 }
