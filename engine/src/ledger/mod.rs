@@ -8,6 +8,50 @@
 
 use std::fmt;
 
+mod books;
+mod bytes;
+mod control;
+mod conversation;
+mod entry;
+pub mod key;
+mod latest;
+mod reason;
+mod sweep;
+
+pub use books::{Books, Floor, Line, NOTHING_MS};
+pub use control::{Control, Remembered};
+pub use conversation::Conversation;
+pub use entry::{Entry, RECIPIENTS_INLINE_MAX, State};
+pub use latest::Latest;
+pub use sweep::Sweep;
+
+/// Up to which time a tenant's rows are forgotten, if this is the row of its books: the tenant's bytes
+/// and the time (Unix ms). For the filter that drops forgotten rows from the disk.
+#[must_use]
+pub fn forgotten_line<'a>(key: &'a [u8], value: &[u8]) -> Option<(&'a [u8], i64)> {
+    let (&tag, tenant) = key.split_first()?;
+    let books = (tag == key::tag::BOOKS).then(|| Books::read(value).ok())??;
+    Some((tenant, books.forgotten_ms()))
+}
+
+/// Whether a row may be dropped from the disk, given up to which time each tenant's rows are forgotten.
+/// It is then logically absent already: dropping it changes nothing but the disk's use.
+#[must_use]
+pub fn forget(key: &[u8], value: &[u8], line_of: &dyn Fn(&[u8]) -> i64) -> bool {
+    let Some((tenant, rest)) = key::tenant_in(key) else {
+        return false;
+    };
+    let time_ms = match key.first() {
+        Some(&(key::tag::ENTRY | key::tag::RECIPIENT)) => {
+            key::time_in(rest).map(|(time_ms, _)| time_ms)
+        }
+        // The newest version makes older ones known: it may go when they would be over anyway.
+        Some(&key::tag::LATEST) => Latest::read(value).ok().map(|latest| latest.newest_ms),
+        _ => None,
+    };
+    time_ms.is_some_and(|time_ms| time_ms <= line_of(tenant))
+}
+
 /// The remembered rows of one partition. Every change made through it belongs to the batch at hand:
 /// it is seen by later reads at once, and kept or dropped as a whole when the batch commits or aborts.
 pub trait Ledger {

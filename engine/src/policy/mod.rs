@@ -1,7 +1,23 @@
 //! What tenants and operators said of their records, and what follows from it.
-mod record;
-pub use record::ControlRecord;
+//!
+//! [`record`] parses what the control topic carries, [`rules`] puts together what holds for one tenant,
+//! and [`verdict()`] decides about one record.
 
+pub mod duration;
+mod hold;
+mod record;
+mod rules;
+mod tenant;
+mod terms;
+mod verdict;
+
+pub use duration::Retention;
+pub use hold::Hold;
+pub use record::{ControlRecord, ID_BYTES_MAX, Refused, Statement, Subject, TENANT_BYTES_MAX};
+pub use rules::Rules;
+pub use tenant::{Choice, RETENTION_DEFAULT_MS, TenantChoice};
+pub use terms::{MONTHS_AFTER_END, Terms};
+pub use verdict::{End, Facts, Keep, Verdict, View, keep, verdict};
 /// Why a record's life ended: the `lethe-reason` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {

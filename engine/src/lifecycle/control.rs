@@ -1,0 +1,403 @@
+//! What a control record does: the books are closed under the old policy before the new one holds.
+//!
+//! Invariant: records are applied in the order of the control topic, each at the earlier of its own time
+//! and now, and what had ended before stays ended.
+
+use super::case::Case;
+use super::engine::Engine;
+use super::{Audit, Effects};
+use crate::ledger::key::{self, tag};
+use crate::ledger::{Control, Conversation, Corrupt, Floor, Ledger, Remembered, Rows};
+use crate::policy::{ControlRecord, Reason, Retention, Statement, Subject, Terms};
+use crate::{Class, Storage};
+
+/// So many conversations' rows are read at once.
+const SLICE_ROWS_MAX: usize = 1_024;
+/// The sweep that follows a suspension runs after those that control records caused.
+const RESUMED: i64 = i64::MAX;
+
+impl Engine {
+    /// Applies a control record, in the order of the control topic. One that has been applied is passed over.
+    pub fn control<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        record: &ControlRecord,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> Result<(), L::Error> {
+        if record.offset() < self.control_offset {
+            return Ok(());
+        }
+        // What came into force before this record was written is in force before it.
+        let written_at_ms = record.written_at_ms().min(now_ms);
+        self.activate(ledger, written_at_ms, now_ms, effects)?;
+        self.control_offset = record.offset() + 1;
+        self.touch_partition();
+        let offset = record.offset();
+        let subject = match record.subject() {
+            Ok(subject) => subject,
+            Err(why) => {
+                effects.audit(record.key(), Audit::ControlRefused { offset, why });
+                return Ok(());
+            }
+        };
+        let mut control = self.read_control(ledger, record.key())?.unwrap_or_default();
+        if let Some((at_ms, _)) = control.waiting.take() {
+            key::timed(tag::WAITING, at_ms, record.key(), &mut self.desk.key);
+            ledger.delete(&self.desk.key);
+            self.waiting_ms = super::look::first_time_ms(ledger, tag::WAITING)?;
+        }
+        let remembered = Remembered {
+            offset,
+            written_at_ms: record.written_at_ms(),
+            body: record.body().map(<[u8]>::to_vec),
+        };
+        let in_force_at_ms = record.in_force_at_ms();
+        if in_force_at_ms > now_ms && in_force_at_ms > record.written_at_ms() {
+            key::timed(tag::WAITING, in_force_at_ms, record.key(), &mut self.desk.key);
+            ledger.put(&self.desk.key, &[]);
+            control.waiting = Some((in_force_at_ms, remembered));
+            self.waiting_ms = super::look::first_time_ms(ledger, tag::WAITING)?;
+            self.desk.wake_at(in_force_at_ms);
+            self.put_control(ledger, record.key(), &control);
+            let effective_at_ms = in_force_at_ms;
+            effects.audit(record.key(), Audit::ControlWaiting { offset, effective_at_ms });
+            return Ok(());
+        }
+        let at_ms = in_force_at_ms.min(now_ms);
+        self.put_in_force(
+            ledger,
+            record.key(),
+            subject,
+            control,
+            remembered,
+            at_ms,
+            now_ms,
+            effects,
+        )
+    }
+
+    /// Brings waiting records into force whose time has come by then.
+    pub(super) fn activate<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        until_ms: i64,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> Result<(), L::Error> {
+        while let Some(at_ms) = self.waiting_ms.filter(|&at_ms| at_ms <= until_ms) {
+            let first = super::look::first_key(ledger, tag::WAITING)?;
+            let first = first.ok_or(Corrupt("a waiting record is missing"))?;
+            ledger.delete(&first);
+            self.waiting_ms = super::look::first_time_ms(ledger, tag::WAITING)?;
+            let (_, control_key) = key::read_timed(&first)?;
+            let mut control = self.read_control(ledger, control_key)?.unwrap_or_default();
+            let Some((_, remembered)) = control.waiting.take() else {
+                continue;
+            };
+            let subject = Subject::parse(control_key).map_err(|_| Corrupt("a control key"))?;
+            let at_ms = at_ms.min(now_ms);
+            self.put_in_force(
+                ledger,
+                control_key,
+                &subject,
+                control,
+                remembered,
+                at_ms,
+                now_ms,
+                effects,
+            )?;
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record, what was before, when, and the outlets"
+    )]
+    fn put_in_force<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        control_key: &str,
+        subject: &Subject,
+        mut control: Control,
+        record: Remembered,
+        at_ms: i64,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> Result<(), L::Error> {
+        let offset = record.offset;
+        let statement = match &record.body {
+            Some(body) => {
+                let parsed = subject.statement(body);
+                Some(parsed.map_err(|_| Corrupt("a control record's body"))?)
+            }
+            None => None,
+        };
+        control.in_force = Some(record);
+        self.put_control(ledger, control_key, &control);
+        let mut audit = Audit::ControlInForce { offset };
+        match (subject, statement) {
+            (Subject::Tenant(name), statement) => {
+                let mut case = self.case(ledger, name, now_ms, effects)?;
+                case.change(at_ms, offset, |rules| match &statement {
+                    Some(Statement::Tenant(choice)) => rules.choose(Some(choice), Some(offset)),
+                    _ => rules.choose(None, Some(offset)),
+                })?;
+            }
+            (Subject::Terms(name), statement) => {
+                let mut case = self.case(ledger, name, now_ms, effects)?;
+                case.change(at_ms, offset, |rules| {
+                    rules.terms = match &statement {
+                        Some(Statement::Terms(terms)) => *terms,
+                        _ => Terms::default(),
+                    };
+                    rules.terms_policy = statement.is_some().then_some(offset);
+                })?;
+            }
+            (Subject::Conversation { tenant, conversation }, statement) => {
+                let retention = match statement {
+                    Some(Statement::Conversation(retention)) => Some((retention, offset)),
+                    _ => None,
+                };
+                let mut case = self.case(ledger, tenant, now_ms, effects)?;
+                case.change_conversation(conversation, retention, at_ms, offset)?;
+            }
+            (Subject::Hold, statement) => {
+                let hold = match statement {
+                    Some(Statement::Hold(hold)) => Some((hold.tenant, offset)),
+                    _ => None,
+                };
+                self.change_hold(ledger, control_key, hold, now_ms, offset, effects)?;
+            }
+            (Subject::Erasure | Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
+        }
+        effects.audit(control_key, audit);
+        Ok(())
+    }
+
+    fn put_control<L: Ledger>(&mut self, ledger: &mut L, control_key: &str, control: &Control) {
+        control.write(&mut self.desk.value);
+        key::of_text(tag::CONTROL, control_key, &mut self.desk.key);
+        ledger.put(&self.desk.key, &self.desk.value);
+    }
+
+    /// Places a hold, replaces it or (none) releases it. What had waited for it is judged again.
+    fn change_hold<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        control_key: &str,
+        hold: Option<(Option<String>, i64)>,
+        now_ms: i64,
+        number: i64,
+        effects: &mut Effects,
+    ) -> Result<(), L::Error> {
+        let before = self.holds.remove(control_key);
+        if let Some((tenant, offset)) = &hold {
+            self.holds.insert(control_key.to_owned(), (tenant.clone(), *offset));
+        }
+        for tenant in
+            [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref())
+        {
+            let now_held = self.hold_on(tenant);
+            let mut case = self.case(ledger, tenant, now_ms, effects)?;
+            let was_held = std::mem::replace(&mut case.tenant.rules.hold, now_held);
+            if was_held.is_some() && now_held.is_none() {
+                case.begin_sweep(number, None, false);
+                case.look_at(now_ms);
+            }
+        }
+        self.set_stopped(ledger, number);
+        Ok(())
+    }
+
+    /// Stops every tombstone, or lets them go again: for as long as the control topic is not trusted.
+    pub fn suspend<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        suspended: bool,
+        _now_ms: i64,
+    ) -> Result<(), L::Error> {
+        if self.suspended != suspended {
+            self.suspended = suspended;
+            self.touch_partition();
+            self.set_stopped(ledger, RESUMED);
+        }
+        Ok(())
+    }
+
+    fn set_stopped<L: Ledger>(&mut self, ledger: &mut L, number: i64) {
+        let stopped = self.is_stopped();
+        if std::mem::replace(&mut self.desk.stopped, stopped) && !stopped {
+            self.sweep_all(ledger, number);
+        }
+    }
+}
+
+impl<L: Ledger> Case<'_, L> {
+    /// Closes the books as of a change, puts the new rules in force, and draws the lines that follow.
+    fn change(
+        &mut self,
+        at_ms: i64,
+        offset: i64,
+        set: impl FnOnce(&mut crate::policy::Rules),
+    ) -> Result<(), L::Error> {
+        self.carry_out_end();
+        self.close(at_ms)?;
+        let before = self.tenant.rules.clone();
+        set(&mut self.tenant.rules);
+        self.note_flip(&before, at_ms, offset);
+        self.note_end(&before);
+        let minimum_ms = self.tenant.rules.terms.minimum_ms;
+        if minimum_ms < before.terms.minimum_ms {
+            self.begin_sweep(offset, None, false);
+        } else {
+            self.sweep_kept(offset);
+        }
+        self.look_at(self.now_ms);
+        // The books exist from now on, in every partition.
+        self.books_mut();
+        Ok(())
+    }
+
+    /// The tenant may have gone in or out, or named another `since`.
+    fn note_flip(&mut self, before: &crate::policy::Rules, at_ms: i64, offset: i64) {
+        if self.class == Class::Config {
+            return;
+        }
+        let (was_in, is_in) = (before.chose_in(), self.tenant.rules.chose_in());
+        let stored = &self.tenant.books.stored;
+        let latest_ms = at_ms.max(stored.latest_ms);
+        let floor_ms = match (was_in, is_in) {
+            (true, false) => Some(latest_ms),
+            (true, true) => {
+                let before_ms = before.since_ms().or(self.tenant.books.opted_in_at_ms);
+                let since_ms = self.tenant.rules.since_ms().or(self.tenant.books.opted_in_at_ms);
+                let later = since_ms.filter(|since_ms| before_ms.is_none_or(|ms| *since_ms > ms));
+                later.map(|since_ms| latest_ms.min(since_ms - 1))
+            }
+            (false, _) => None,
+        };
+        if let Some(time_ms) = floor_ms {
+            let aged_ms = stored.horizon_ms;
+            let policy = Some(offset);
+            let floor = Floor { time_ms, aged_ms, reason: Reason::OptedOut, policy };
+            self.books_mut().stored.raise_floor(floor);
+        }
+        match (was_in, is_in) {
+            (false, true) => self.books_mut().opted_in_at_ms = Some(at_ms),
+            (true, false) => self.books_mut().opted_in_at_ms = None,
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The end of the tenant's use may have been moved or taken back: an end that was carried out stays
+    /// in force only while the terms say so.
+    fn note_end(&mut self, before: &crate::policy::Rules) {
+        let end_ms = self.tenant.rules.terms.end_ms();
+        if end_ms != before.terms.end_ms() && self.tenant.rules.ended {
+            let still_ended = end_ms.is_some_and(|end_ms| end_ms <= self.now_ms);
+            self.tenant.rules.ended = still_ended;
+            self.books_mut().ended_at_ms = end_ms.filter(|_| still_ended);
+        }
+    }
+
+    /// Writes down what has ended under the policies of this moment, as of a time.
+    fn close(&mut self, at_ms: i64) -> Result<(), L::Error> {
+        self.close_conversations(at_ms)?;
+        self.close_lines(at_ms);
+        Ok(())
+    }
+
+    pub(super) fn close_lines(&mut self, at_ms: i64) {
+        let mut view = self.view(None);
+        view.now_ms = at_ms;
+        let stored_ms = view.horizon_ms(Storage::Stored);
+        let transit_ms = view.horizon_ms(Storage::Transit);
+        // A tenant of which nothing was seen has nothing to forget: its history may still be brought in.
+        let unseen = self.tenant.books.latest_ms() < 0;
+        let stores = self.tenant.rules.stores();
+        let books = self.books_mut();
+        books.transit.horizon_ms = transit_ms;
+        if stores || !unseen {
+            books.stored.horizon_ms = stored_ms;
+        }
+    }
+
+    fn close_conversations(&mut self, at_ms: i64) -> Result<(), L::Error> {
+        if self.tenant.books.conversations == 0 {
+            return Ok(());
+        }
+        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        key::prefix(tag::CONVERSATION, self.name, &mut from);
+        to.extend_from_slice(&from);
+        key::end_of_prefix(&mut to);
+        loop {
+            self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
+            for (key, value) in rows.iter() {
+                let row = Conversation::read(value)?;
+                self.put_conversation(key, true, row.retention, Some(row), at_ms);
+                from.clear();
+                from.extend_from_slice(key);
+                from.push(0);
+            }
+            if rows.len() < SLICE_ROWS_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes a conversation's horizon as of a time and writes its row. One that is withdrawn goes on as
+    /// a row under the tenant's retention until its horizon is the tenant's.
+    fn put_conversation(
+        &mut self,
+        row_key: &[u8],
+        exists: bool,
+        retention: Option<(Retention, i64)>,
+        before: Option<Conversation>,
+        at_ms: i64,
+    ) {
+        let horizon_at = |case: &Self, conversation| {
+            let mut view = case.view(conversation);
+            view.now_ms = at_ms;
+            view.horizon_ms(Storage::Stored)
+        };
+        let horizon_ms = horizon_at(self, before);
+        let row = Conversation { horizon_ms, retention };
+        let is_needed =
+            retention.is_some() || horizon_at(self, Some(row)) != horizon_at(self, None);
+        if is_needed {
+            row.write(&mut self.desk.value);
+            self.ledger.put(row_key, &self.desk.value);
+        } else {
+            self.ledger.delete(row_key);
+        }
+        let books = self.books_mut();
+        match (exists, is_needed) {
+            (false, true) => books.conversations += 1,
+            (true, false) => books.conversations = books.conversations.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Gives a conversation a retention of its own, or (none) takes it back. A new one begins at the
+    /// tenant's horizon.
+    fn change_conversation(
+        &mut self,
+        conversation: &str,
+        retention: Option<(Retention, i64)>,
+        at_ms: i64,
+        offset: i64,
+    ) -> Result<(), L::Error> {
+        if self.class != Class::Message {
+            return Ok(());
+        }
+        self.carry_out_end();
+        let before = self.conversation(conversation)?;
+        let mut row_key = Vec::new();
+        key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);
+        self.put_conversation(&row_key, before.is_some(), retention, before, at_ms);
+        self.begin_sweep(offset, Some(conversation), false);
+        Ok(())
+    }
+}

@@ -1,0 +1,326 @@
+//! What an event does to a message.
+//!
+//! Invariant: events of one message in any order, and any number of times, lead to the same end.
+
+use super::case::{Case, Place};
+use super::effect::Outcome;
+use super::event::{MessageAction, Recipient, Sent};
+use crate::Storage;
+use crate::ledger::key::Home;
+use crate::ledger::{Conversation, Entry, Ledger, RECIPIENTS_INLINE_MAX, State};
+use crate::policy::{Facts, Reason, Verdict, keep, verdict};
+
+/// At most so many recipients of a message are counted; beyond, only `all` or the limit ends the wait.
+pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
+
+/// A message's time and id: with its tenant, its home.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'m> {
+    pub(super) sent_at_ms: i64,
+    pub(super) id: &'m str,
+    pub(super) conversation: Option<Conversation>,
+}
+
+/// Where content that comes for the first time belongs.
+enum Admission {
+    /// Emit it; it lives.
+    Live(Storage),
+    /// Store it although it has ended: something keeps it.
+    Condemned(Reason),
+    /// Emit nothing. It ended for a reason other than its age, which is to be remembered.
+    OverForGood,
+    /// Emit nothing: too old.
+    TooOld,
+}
+
+impl<L: Ledger> Case<'_, L> {
+    /// Applies an event to a message.
+    pub(super) fn message(
+        &mut self,
+        sent_at_ms: i64,
+        id: &str,
+        action: &MessageAction<'_>,
+    ) -> Result<Outcome, L::Error> {
+        let conversation = self.conversation(id)?;
+        let message = Message { sent_at_ms, id, conversation };
+        let mut value = std::mem::take(&mut self.desk.found);
+        // What is later than everything known of the tenant cannot be known: no need to read.
+        let found = if sent_at_ms > self.tenant.books.latest_ms() {
+            None
+        } else {
+            self.find(sent_at_ms, id, &mut value)?
+        };
+        let outcome = match action {
+            MessageAction::Sent(sent) => self.sent(message, found, sent, None),
+            MessageAction::Edited { edited_at_ms, sent } => {
+                self.edited(message, found, sent.as_ref(), *edited_at_ms)
+            }
+            MessageAction::Delivered(recipient) => self.delivered(message, found, *recipient),
+            MessageAction::Read(reader) => self.delivered(message, found, Recipient::User(reader)),
+            MessageAction::Recalled => self.recalled(message, found),
+        };
+        self.desk.found = value;
+        outcome
+    }
+
+    fn sent(
+        &mut self,
+        message: Message<'_>,
+        found: Option<(Place, Entry<'_>)>,
+        sent: &Sent<'_>,
+        edited_at_ms: Option<i64>,
+    ) -> Result<Outcome, L::Error> {
+        let (place, early) = match found {
+            None => (None, Entry::bare(State::Early, Storage::Stored)),
+            Some((place, entry)) if entry.state == State::Early => (Some(place), entry),
+            Some((place, entry)) => {
+                let lives = self.lives(message, place, &entry);
+                return Ok(if lives { Outcome::Known } else { Outcome::Over });
+            }
+        };
+        let admission = self.admit(message, &early, sent);
+        let (state, storage) = match admission {
+            Admission::Live(storage) => (State::Live, storage),
+            Admission::Condemned(reason) => (State::Condemned(reason), Storage::Stored),
+            Admission::OverForGood => {
+                let gone = Entry::bare(State::Gone, Storage::Stored);
+                self.put(place, message.sent_at_ms, message.id, &gone)?;
+                return Ok(Outcome::Over);
+            }
+            Admission::TooOld => return Ok(Outcome::Over),
+        };
+        let mut entry = Entry { state, storage, recalled: false, ..early }.with_sent(sent);
+        entry.edited_at_ms = edited_at_ms;
+        if storage == Storage::Stored {
+            entry.delivered = 0;
+            entry.to_all = false;
+        }
+        self.put(place, message.sent_at_ms, message.id, &entry)?;
+        self.books_mut().line_mut(storage).live += 1;
+        let facts = Facts::of(message.sent_at_ms, &entry);
+        self.emit(message.conversation, &facts, message.id);
+        match state {
+            State::Condemned(_) => self.wait(message, &facts),
+            State::Live | State::Early | State::Gone => {
+                self.watch(message.conversation, &facts, message.id);
+            }
+        }
+        Ok(match storage {
+            Storage::Stored => Outcome::Stored,
+            Storage::Transit => Outcome::Transit,
+        })
+    }
+
+    /// Content that is stored already ended: judged again when what keeps it has passed.
+    fn wait(&mut self, message: Message<'_>, facts: &Facts) {
+        let kept = keep(facts, &self.view(message.conversation));
+        if let Some(crate::policy::Keep::Minimum { until_ms }) = kept {
+            self.set_alarm(until_ms, message.sent_at_ms, message.id);
+        }
+        if let Some(at_ms) = self.passes_at_ms(Storage::Stored, message.sent_at_ms)
+            && self.tenant.rules.hold.is_none()
+        {
+            self.look_at(at_ms);
+        }
+    }
+
+    fn admit(&self, message: Message<'_>, early: &Entry<'_>, sent: &Sent<'_>) -> Admission {
+        let view = self.view(message.conversation);
+        let recalled = early.recalled.then_some(Reason::Recalled);
+        let stored = Facts {
+            storage: Storage::Stored,
+            time_ms: message.sent_at_ms,
+            ttl_ms: sent.ttl_ms,
+            ended: recalled,
+        };
+        let line = &self.tenant.books.stored;
+        let may_store = self.tenant.rules.stores()
+            && message.sent_at_ms >= view.since_ms()
+            && message.sent_at_ms > line.floor_ms();
+        if may_store {
+            let aged = message.sent_at_ms <= view.horizon_ms(Storage::Stored);
+            let forgotten = line.has_passed(message.sent_at_ms, message.id);
+            match verdict(&stored, &view) {
+                Verdict::Live { .. } => return Admission::Live(Storage::Stored),
+                Verdict::Kept(end, _) if !aged || !forgotten => {
+                    return Admission::Condemned(end.reason);
+                }
+                Verdict::Kept(..) => {}
+                Verdict::Ended(_) if !aged => return Admission::OverForGood,
+                Verdict::Ended(_) => {}
+            }
+        }
+        let transit = Facts { storage: Storage::Transit, ..stored };
+        if message.sent_at_ms <= view.horizon_ms(Storage::Transit) {
+            return Admission::TooOld;
+        }
+        let complete = is_complete(sent.recipients, early);
+        match verdict(&transit, &view) {
+            Verdict::Live { .. } if complete => Admission::OverForGood,
+            Verdict::Live { .. } => Admission::Live(Storage::Transit),
+            // Content that was never stored is kept by nothing.
+            Verdict::Kept(..) | Verdict::Ended(_) => Admission::OverForGood,
+        }
+    }
+
+    fn edited(
+        &mut self,
+        message: Message<'_>,
+        found: Option<(Place, Entry<'_>)>,
+        sent: Option<&Sent<'_>>,
+        edited_at_ms: i64,
+    ) -> Result<Outcome, L::Error> {
+        let (place, mut entry) = match (found, sent) {
+            (Some((place, entry)), _) if entry.state != State::Early => (place, entry),
+            (found, Some(sent)) => return self.sent(message, found, sent, Some(edited_at_ms)),
+            (None, None) if self.is_over(message) => return Ok(Outcome::Over),
+            (_, None) => return Ok(Outcome::Nothing),
+        };
+        if !self.lives(message, place, &entry) {
+            return Ok(Outcome::Over);
+        }
+        if entry.edited_at_ms.is_some_and(|winner_ms| winner_ms >= edited_at_ms) {
+            return Ok(Outcome::Known);
+        }
+        entry.edited_at_ms = Some(edited_at_ms);
+        self.put(Some(place), message.sent_at_ms, message.id, &entry)?;
+        let facts = Facts::of(message.sent_at_ms, &entry);
+        self.emit(message.conversation, &facts, message.id);
+        Ok(match entry.storage {
+            Storage::Stored => Outcome::Stored,
+            Storage::Transit => Outcome::Transit,
+        })
+    }
+
+    fn delivered(
+        &mut self,
+        message: Message<'_>,
+        found: Option<(Place, Entry<'_>)>,
+        recipient: Recipient<'_>,
+    ) -> Result<Outcome, L::Error> {
+        let (place, mut entry) = match found {
+            None if self.is_over(message) => return Ok(Outcome::Over),
+            None => (None, Entry::bare(State::Early, Storage::Stored)),
+            Some((place, entry)) if entry.state == State::Early => (Some(place), entry),
+            Some((place, entry)) if self.lives(message, place, &entry) => (Some(place), entry),
+            Some(_) => return Ok(Outcome::Over),
+        };
+        if entry.state == State::Live && entry.storage == Storage::Stored {
+            return Ok(Outcome::Learned);
+        }
+        if !self.count_recipient(message, &mut entry, recipient)? {
+            return Ok(Outcome::Known);
+        }
+        if entry.state == State::Live && is_complete(entry.recipients, &entry) {
+            return self.end(message, place, entry, Reason::Delivered);
+        }
+        self.put(place, message.sent_at_ms, message.id, &entry)?;
+        Ok(Outcome::Learned)
+    }
+
+    /// Counts a recipient once; `false` if that was known.
+    fn count_recipient(
+        &mut self,
+        message: Message<'_>,
+        entry: &mut Entry<'_>,
+        recipient: Recipient<'_>,
+    ) -> Result<bool, L::Error> {
+        let user = match recipient {
+            Recipient::Everyone => return Ok(!std::mem::replace(&mut entry.to_all, true)),
+            Recipient::User(user) => user,
+        };
+        let hash = xxhash_rust::xxh3::xxh3_64(user.as_bytes());
+        if entry.to_all || entry.inline_recipients().contains(&hash) {
+            return Ok(false);
+        }
+        if entry.delivered >= RECIPIENTS_COUNTED_MAX {
+            return Ok(false);
+        }
+        if let Some(slot) = entry.inline.get_mut(entry.delivered as usize) {
+            *slot = hash;
+        } else {
+            let home = Home { tenant: self.name, time_ms: message.sent_at_ms, id: message.id };
+            home.write_recipient(hash, &mut self.desk.key);
+            if self.ledger.get(&self.desk.key, &mut self.desk.value)? {
+                return Ok(false);
+            }
+            self.ledger.put(&self.desk.key, &[]);
+        }
+        entry.delivered += 1;
+        Ok(true)
+    }
+
+    fn recalled(
+        &mut self,
+        message: Message<'_>,
+        found: Option<(Place, Entry<'_>)>,
+    ) -> Result<Outcome, L::Error> {
+        match found {
+            None if self.is_over(message) => Ok(Outcome::Over),
+            None => {
+                let mut early = Entry::bare(State::Early, Storage::Stored);
+                early.recalled = true;
+                self.put(None, message.sent_at_ms, message.id, &early)?;
+                Ok(Outcome::Learned)
+            }
+            Some((_, entry)) if entry.state == State::Early && entry.recalled => Ok(Outcome::Known),
+            Some((place, mut entry)) if entry.state == State::Early => {
+                entry.recalled = true;
+                self.put(Some(place), message.sent_at_ms, message.id, &entry)?;
+                Ok(Outcome::Learned)
+            }
+            Some((place, entry)) if self.lives(message, place, &entry) => {
+                self.end(message, Some(place), entry, Reason::Recalled)
+            }
+            Some(_) => Ok(Outcome::Over),
+        }
+    }
+
+    /// Ends a live message by an event.
+    fn end(
+        &mut self,
+        message: Message<'_>,
+        place: Option<Place>,
+        entry: Entry<'_>,
+        reason: Reason,
+    ) -> Result<Outcome, L::Error> {
+        let facts = Facts::of(message.sent_at_ms, &entry);
+        let gone = self.finish(message.conversation, &facts, reason, message.id);
+        let entry = if gone {
+            Entry::bare(State::Gone, entry.storage)
+        } else {
+            Entry { state: State::Condemned(reason), ..entry }
+        };
+        self.put(place, message.sent_at_ms, message.id, &entry)?;
+        Ok(Outcome::Learned)
+    }
+
+    /// Whether an entry with content still lives at this moment: its end may be due and not yet carried out.
+    pub(super) fn lives(&self, message: Message<'_>, place: Place, entry: &Entry<'_>) -> bool {
+        if entry.state != State::Live {
+            return false;
+        }
+        let line = self.tenant.books.line(entry.storage);
+        if place == Place::Range && line.has_passed(message.sent_at_ms, message.id) {
+            return false;
+        }
+        let facts = Facts::of(message.sent_at_ms, entry);
+        matches!(verdict(&facts, &self.view(message.conversation)), Verdict::Live { .. })
+    }
+
+    /// Whether a message that is not known is too old for anything.
+    fn is_over(&self, message: Message<'_>) -> bool {
+        let view = self.view(message.conversation);
+        message.sent_at_ms <= view.horizon_ms(Storage::Stored)
+            && message.sent_at_ms <= view.horizon_ms(Storage::Transit)
+    }
+}
+
+/// Whether everyone whom transit content waits for has it.
+fn is_complete(recipients: u32, entry: &Entry<'_>) -> bool {
+    let counted = (1..=RECIPIENTS_COUNTED_MAX).contains(&recipients);
+    entry.to_all || (counted && entry.delivered >= recipients)
+}
+
+// The inline recipients must be few enough to be counted.
+const _: () = assert!(RECIPIENTS_INLINE_MAX < RECIPIENTS_COUNTED_MAX as usize);
