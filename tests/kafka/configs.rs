@@ -20,12 +20,7 @@ on_both_brokers! {
 
 fn stay_while_their_tenant_is_in_use(version: Version) {
     let world = WORLDS.on(version);
-    let value = config_set(
-        "used",
-        "callback/url",
-        now() - 400 * DAY,
-        b"https://example.org/hook",
-    );
+    let value = config_set("used", "callback/url", now() - 400 * DAY, b"https://example.org/hook");
     world.send(IN, 1, &value);
     world.expect(STORE, "used/callback%2Furl", &[content(&value)]);
     let record = world.records(STORE, "used/callback%2Furl").remove(0);
@@ -67,16 +62,8 @@ fn go_two_months_after_the_end_and_everything_else_with_them(version: Version) {
     let ended_at = text(now() - 70 * DAY);
     let policy = world.control("terms/ended", &json!({"ended_at": ended_at}));
     world.expect(STORE, "ended/i1", &[content(&item), tombstone("ended")]);
-    world.expect(
-        "store.messages",
-        &message.key(),
-        &[content(&sent), tombstone("ended")],
-    );
-    world.expect(
-        "store.profiles",
-        "ended/u1",
-        &[content(&profile), tombstone("ended")],
-    );
+    world.expect("store.messages", &message.key(), &[content(&sent), tombstone("ended")]);
+    world.expect("store.profiles", "ended/u1", &[content(&profile), tombstone("ended")]);
     let record = world.records(STORE, "ended/i1").remove(1);
     assert_eq!(record.header("lethe-policy"), Some(policy.to_string()));
 
@@ -95,14 +82,7 @@ fn do_not_go_before_two_months_have_passed(version: Version) {
     // Another tenant's end, said later, shows that the former has been applied.
     let witness = config_set("ended-before", "i1", now() - 200 * DAY, b"witness");
     world.send(IN, 0, &witness);
-    world.control(
-        "terms/ended-before",
-        &json!({"ended_at": text(now() - 63 * DAY)}),
-    );
-    world.expect(
-        STORE,
-        "ended-before/i1",
-        &[content(&witness), tombstone("ended")],
-    );
+    world.control("terms/ended-before", &json!({"ended_at": text(now() - 63 * DAY)}));
+    world.expect(STORE, "ended-before/i1", &[content(&witness), tombstone("ended")]);
     world.expect_settled(STORE, "ending/i1", &[content(&item)]);
 }

@@ -41,11 +41,7 @@ fn a_recreated_control_topic_stops_every_tombstone(version: Version) {
     expect_distrust(&world);
     let next = Message::new("passing", "c", "next", now());
     world.tell(&next.sent(b"still processed"));
-    world.expect(
-        TRANSIT,
-        &next.key(),
-        &[content(&next.sent(b"still processed"))],
-    );
+    world.expect(TRANSIT, &next.key(), &[content(&next.sent(b"still processed"))]);
     expect_nothing_ended(&world, &kept, &passing);
 }
 
@@ -55,11 +51,7 @@ fn expect_distrust(world: &World<'_>) {
     eventually("the error about the control topic", || {
         let said = world.lethe().said();
         let about = |line: &str| line.contains(&topic) && line.contains("tombstone");
-        if said.lines().any(about) {
-            Ok(())
-        } else {
-            Err(said)
-        }
+        if said.lines().any(about) { Ok(()) } else { Err(said) }
     });
 }
 
@@ -71,10 +63,7 @@ fn expect_nothing_ended(world: &World<'_>, kept: &Message, passing: &Message) {
 fn the_last_valid_record_survives_a_restart(version: Version) {
     let world = World::new(version, "trust.restart");
     let valid = world.opt_in("careless", "30d");
-    world.control(
-        "tenant/careless",
-        &json!({"message": {"storage": "out", "retention": "1d"}}),
-    );
+    world.control("tenant/careless", &json!({"message": {"storage": "out", "retention": "1d"}}));
     world.wait_until_in_force();
     world.lethe().kill();
     world.start_again();
@@ -89,21 +78,14 @@ fn what_was_said_before_the_first_start_is_in_force_from_the_first_record(versio
     let message = Message::new("first", "c", "m", now());
     let value = message.sent(b"waits for lethe");
     let world = World::with(version, "trust.first", |bus, _| {
-        let put = lethe_test_support::bus::Put {
-            key: "k",
-            value: Some(&value),
-            ..Default::default()
-        };
+        let put =
+            lethe_test_support::bus::Put { key: "k", value: Some(&value), ..Default::default() };
         bus.put("im.messages", put);
         bus.control("tenant/first", &json!({}));
         bus.control("tenant/first", &stored("30d"));
     });
     world.expect(STORE, &message.key(), &[content(&value)]);
     world.tell(&message.recalled());
-    world.expect(
-        STORE,
-        &message.key(),
-        &[content(&value), tombstone("recalled")],
-    );
+    world.expect(STORE, &message.key(), &[content(&value), tombstone("recalled")]);
     world.expect_settled(TRANSIT, &message.key(), &[]);
 }

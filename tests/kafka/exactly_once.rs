@@ -107,10 +107,7 @@ fn a_process_told_to_stop_ends_well_and_goes_on_where_it_was(version: Version) {
 fn committed(world: &World<'_>) -> Vec<i64> {
     let partitions = usize::try_from(world.partitions()).unwrap_or(0);
     let committed = world.committed(&world.setup.group, "im.messages", partitions);
-    committed
-        .into_iter()
-        .map(|offset| offset.unwrap_or(0))
-        .collect()
+    committed.into_iter().map(|offset| offset.unwrap_or(0)).collect()
 }
 
 /// Something more has been committed.
@@ -118,11 +115,7 @@ fn wait_for_progress(world: &World<'_>) {
     let before: i64 = committed(world).iter().sum();
     eventually("progress", || {
         let after: i64 = committed(world).iter().sum();
-        if after > before {
-            Ok(())
-        } else {
-            Err(format!("{after} records committed"))
-        }
+        if after > before { Ok(()) } else { Err(format!("{after} records committed")) }
     });
 }
 
@@ -132,14 +125,7 @@ fn wait_until_both_work(first: &Lethe, second: &Lethe) {
     let before = [count(first), count(second)];
     eventually("both processes to work", || {
         let after = [count(first), count(second)];
-        let both = after
-            .iter()
-            .zip(&before)
-            .all(|(after, before)| after > before);
-        if both {
-            Ok(())
-        } else {
-            Err(format!("{before:?} to {after:?} records"))
-        }
+        let both = after.iter().zip(&before).all(|(after, before)| after > before);
+        if both { Ok(()) } else { Err(format!("{before:?} to {after:?} records")) }
     });
 }

@@ -26,16 +26,9 @@ fn stop_what_ends_and_let_it_go_when_they_are_withdrawn(version: Version) {
     let (held, free) = (of("held"), of("free"));
     for (message, _) in held.iter().chain(&free) {
         world.tell(&message.sent(b"evidence"));
-        world.expect(
-            STORE,
-            &message.key(),
-            &[content(&message.sent(b"evidence"))],
-        );
+        world.expect(STORE, &message.key(), &[content(&message.sent(b"evidence"))]);
     }
-    world.say(
-        "hold/case-1",
-        &json!({"tenant": "held", "reason": "a case"}),
-    );
+    world.say("hold/case-1", &json!({"tenant": "held", "reason": "a case"}));
     for [_, (message, _)] in [&held, &free] {
         world.tell(&message.recalled());
     }
@@ -46,11 +39,7 @@ fn stop_what_ends_and_let_it_go_when_they_are_withdrawn(version: Version) {
         world.expect(STORE, &message.key(), &life);
     }
     for (message, _) in &held {
-        world.expect_settled(
-            STORE,
-            &message.key(),
-            &[content(&message.sent(b"evidence"))],
-        );
+        world.expect_settled(STORE, &message.key(), &[content(&message.sent(b"evidence"))]);
     }
     world.withdraw("hold/case-1");
     for (message, reason) in &held {
@@ -75,17 +64,10 @@ fn of_every_tenant_are_the_emergency_stop(version: Version) {
     world.settle();
     for topic in [STORE, TRANSIT] {
         let records = world.read(topic);
-        assert!(
-            records.iter().all(|record| record.value.is_some()),
-            "{records:?}"
-        );
+        assert!(records.iter().all(|record| record.value.is_some()), "{records:?}");
     }
     world.withdraw("hold/stop");
     let life = [content(&passing.sent(b"here")), tombstone("delivered")];
     world.expect(TRANSIT, &passing.key(), &life);
-    world.expect(
-        STORE,
-        &kept.key(),
-        &[content(&kept.sent(b"here")), tombstone("recalled")],
-    );
+    world.expect(STORE, &kept.key(), &[content(&kept.sent(b"here")), tombstone("recalled")]);
 }

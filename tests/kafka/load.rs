@@ -78,16 +78,8 @@ pub(crate) fn verify(world: &World<'_>, messages: &[Message]) {
     for message in messages {
         let (stored, passed) = expected(message);
         let key = message.key();
-        assert_eq!(
-            store.remove(&key).unwrap_or_default(),
-            stored,
-            "{key} on store.messages"
-        );
-        assert_eq!(
-            transit.remove(&key).unwrap_or_default(),
-            passed,
-            "{key} on transit.messages"
-        );
+        assert_eq!(store.remove(&key).unwrap_or_default(), stored, "{key} on store.messages");
+        assert_eq!(transit.remove(&key).unwrap_or_default(), passed, "{key} on transit.messages");
     }
     assert!(store.is_empty(), "nobody sent these: {store:?}");
     assert!(transit.is_empty(), "nobody sent these: {transit:?}");
@@ -97,10 +89,7 @@ fn lives(world: &World<'_>, topic: &str) -> BTreeMap<String, Vec<Step>> {
     let mut lives: BTreeMap<String, Vec<Step>> = BTreeMap::new();
     for record in world.read(topic) {
         if record.key.starts_with("load") {
-            lives
-                .entry(record.key.clone())
-                .or_default()
-                .push(crate::world::step(record));
+            lives.entry(record.key.clone()).or_default().push(crate::world::step(record));
         }
     }
     lives
@@ -126,20 +115,16 @@ fn is_recalled(message: &Message) -> bool {
 
 fn batch(first: usize, count: usize) -> Vec<Message> {
     let message = |number: usize| {
-        let (tenant, conversation) = (
-            format!("load{}", number / 10 % TENANTS),
-            format!("c{}", number % 7),
-        );
+        let (tenant, conversation) =
+            (format!("load{}", number / 10 % TENANTS), format!("c{}", number % 7));
         Message::new(&tenant, &conversation, &number.to_string(), now())
     };
     (first..first + count).map(message).collect()
 }
 
 fn send_batch(world: &World<'_>, batch: &[Message]) {
-    let events: Vec<(i32, Vec<u8>)> = batch
-        .iter()
-        .flat_map(|message| events(world, message))
-        .collect();
+    let events: Vec<(i32, Vec<u8>)> =
+        batch.iter().flat_map(|message| events(world, message)).collect();
     world.put_all(
         "im.messages",
         events.iter().map(|(partition, value)| Put {
@@ -154,10 +139,7 @@ fn send_batch(world: &World<'_>, batch: &[Message]) {
 fn events(world: &World<'_>, message: &Message) -> Vec<(i32, Vec<u8>)> {
     let number: i32 = message.id.parse().unwrap_or(0);
     let partition = number % 7 % world.partitions();
-    let mut events = vec![
-        message.sent(message.key().as_bytes()),
-        message.delivered("bob"),
-    ];
+    let mut events = vec![message.sent(message.key().as_bytes()), message.delivered("bob")];
     if is_recalled(message) {
         events.push(message.recalled());
     }

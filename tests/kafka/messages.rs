@@ -40,12 +40,7 @@ fn of_an_opted_in_tenant_are_stored_byte_for_byte_with_tags_headers_and_partitio
     let headers = [("trace", "t-1"), ("lethe-reason", "forged"), ("empty", "")];
     world.put(
         "im.messages",
-        Put {
-            partition: 1,
-            key: "a producer's key",
-            value: Some(&value),
-            headers: &headers,
-        },
+        Put { partition: 1, key: "a producer's key", value: Some(&value), headers: &headers },
     );
     world.expect(STORE, "acme/c1/m1", &[content(&value)]);
     let record = world.records(STORE, "acme/c1/m1").remove(0);
@@ -53,17 +48,10 @@ fn of_an_opted_in_tenant_are_stored_byte_for_byte_with_tags_headers_and_partitio
     let tag = |name| record.header(name);
     assert_eq!(tag("trace").as_deref(), Some("t-1"));
     assert_eq!(tag("empty").as_deref(), Some(""));
-    assert_eq!(
-        tag("lethe-reason"),
-        None,
-        "the input's own lethe- headers go"
-    );
+    assert_eq!(tag("lethe-reason"), None, "the input's own lethe- headers go");
     assert_eq!(tag("lethe-storage").as_deref(), Some("in"));
     assert_eq!(tag("lethe-retention"), Some((30 * DAY).to_string()));
-    assert_eq!(
-        tag("lethe-expires-at"),
-        Some((message.sent_at_ms + 30 * DAY).to_string())
-    );
+    assert_eq!(tag("lethe-expires-at"), Some((message.sent_at_ms + 30 * DAY).to_string()));
     assert_eq!(tag("lethe-policy"), Some(policy.to_string()));
     world.expect_settled(TRANSIT, "acme/c1/m1", &[]);
 }
@@ -76,19 +64,11 @@ fn of_an_opted_out_tenant_pass_and_end_once_delivered(version: Version) {
     world.send("im.messages", 1, &value);
     world.expect(TRANSIT, "quiet/c1/m1", &[content(&value)]);
     world.send("im.messages", 1, &message.delivered("bob"));
-    world.expect(
-        TRANSIT,
-        "quiet/c1/m1",
-        &[content(&value), tombstone("delivered")],
-    );
+    world.expect(TRANSIT, "quiet/c1/m1", &[content(&value), tombstone("delivered")]);
     let records = world.records(TRANSIT, "quiet/c1/m1");
     for record in &records {
         assert_eq!(record.partition, 1, "{record:?}");
-        assert_eq!(
-            record.header("lethe-policy"),
-            Some(policy.to_string()),
-            "{record:?}"
-        );
+        assert_eq!(record.header("lethe-policy"), Some(policy.to_string()), "{record:?}");
     }
     world.expect_settled(STORE, "quiet/c1/m1", &[]);
 }
@@ -102,10 +82,7 @@ fn of_a_tenant_without_policy_pass(version: Version) {
     let record = world.records(TRANSIT, "unknown/c1/m1").remove(0);
     assert_eq!(record.header("lethe-storage").as_deref(), Some("out"));
     assert_eq!(record.header("lethe-retention"), Some(DAY.to_string()));
-    assert_eq!(
-        record.header("lethe-expires-at"),
-        Some((message.sent_at_ms + DAY).to_string())
-    );
+    assert_eq!(record.header("lethe-expires-at"), Some((message.sent_at_ms + DAY).to_string()));
     assert_eq!(record.header("lethe-policy").as_deref(), Some("default"));
     assert_eq!(record.header("lethe-reason"), None);
 }
@@ -114,22 +91,15 @@ fn to_a_group_wait_for_every_recipient_counted_once(version: Version) {
     let world = WORLDS.on(version);
     let message = Message::new("group", "c1", "m1", now());
     let value = message.sent_as(sent_to(3), b"to three");
-    for event in [
-        &value,
-        &message.delivered("bob"),
-        &message.delivered("bob"),
-        &message.read("bob"),
-    ] {
+    for event in
+        [&value, &message.delivered("bob"), &message.delivered("bob"), &message.read("bob")]
+    {
         world.tell(event);
     }
     world.tell(&message.read("carol"));
     world.expect_settled(TRANSIT, "group/c1/m1", &[content(&value)]);
     world.tell(&message.delivered("dave"));
-    world.expect(
-        TRANSIT,
-        "group/c1/m1",
-        &[content(&value), tombstone("delivered")],
-    );
+    world.expect(TRANSIT, "group/c1/m1", &[content(&value), tombstone("delivered")]);
 }
 
 fn without_stated_recipients_wait_for_all_of_them(version: Version) {
@@ -140,11 +110,7 @@ fn without_stated_recipients_wait_for_all_of_them(version: Version) {
     world.tell(&message.delivered("bob"));
     world.expect_settled(TRANSIT, "broadcast/c1/m1", &[content(&value)]);
     world.tell(&message.delivered_to_all());
-    world.expect(
-        TRANSIT,
-        "broadcast/c1/m1",
-        &[content(&value), tombstone("delivered")],
-    );
+    world.expect(TRANSIT, "broadcast/c1/m1", &[content(&value), tombstone("delivered")]);
 }
 
 fn that_nobody_gets_end_at_the_transit_limit(version: Version) {
@@ -154,18 +120,10 @@ fn that_nobody_gets_end_at_the_transit_limit(version: Version) {
     let value = message.sent_as(sent_to(2), b"nobody is there");
     world.tell(&value);
     world.tell(&message.delivered("bob"));
-    world.expect(
-        TRANSIT,
-        "offline/c1/m1",
-        &[content(&value), tombstone("undelivered")],
-    );
+    world.expect(TRANSIT, "offline/c1/m1", &[content(&value), tombstone("undelivered")]);
     assert!(now() >= message.sent_at_ms + 12 * SECOND, "too early");
     for record in world.records(TRANSIT, "offline/c1/m1") {
-        assert_eq!(
-            record.header("lethe-policy"),
-            Some(policy.to_string()),
-            "{record:?}"
-        );
+        assert_eq!(record.header("lethe-policy"), Some(policy.to_string()), "{record:?}");
     }
 }
 
@@ -175,19 +133,11 @@ fn end_with_their_retention_though_nothing_else_comes(version: Version) {
     let message = Message::new("brief", "c1", "m1", now());
     let value = message.sent(b"soon gone");
     world.tell(&value);
-    world.expect(
-        STORE,
-        "brief/c1/m1",
-        &[content(&value), tombstone("expired")],
-    );
+    world.expect(STORE, "brief/c1/m1", &[content(&value), tombstone("expired")]);
     assert!(now() >= message.sent_at_ms + 12 * SECOND, "too early");
     let record = world.records(STORE, "brief/c1/m1").remove(1);
     assert_eq!(record.header("lethe-policy"), Some(policy.to_string()));
-    assert_eq!(
-        record.header("lethe-storage"),
-        None,
-        "it is on content alone"
-    );
+    assert_eq!(record.header("lethe-storage"), None, "it is on content alone");
 }
 
 fn recalled_are_gone_wherever_they_were(version: Version) {
@@ -198,20 +148,12 @@ fn recalled_are_gone_wherever_they_were(version: Version) {
         let value = message.sent(b"oh no");
         world.tell(&value);
         world.tell(&message.recalled());
-        world.expect(
-            topic,
-            &message.key(),
-            &[content(&value), tombstone("recalled")],
-        );
+        world.expect(topic, &message.key(), &[content(&value), tombstone("recalled")]);
         // What is over stays over, whatever comes late.
         world.tell(&message.delivered("bob"));
         world.tell(&message.edited(now(), b"again"));
         world.tell(&value);
-        world.expect_settled(
-            topic,
-            &message.key(),
-            &[content(&value), tombstone("recalled")],
-        );
+        world.expect_settled(topic, &message.key(), &[content(&value), tombstone("recalled")]);
     }
 }
 
@@ -240,11 +182,7 @@ fn recalled_or_delivered_before_they_came_never_appear(version: Version) {
     world.tell(&value);
     world.expect(TRANSIT, &half.key(), &[content(&value)]);
     world.tell(&half.delivered("carol"));
-    world.expect(
-        TRANSIT,
-        &half.key(),
-        &[content(&value), tombstone("delivered")],
-    );
+    world.expect(TRANSIT, &half.key(), &[content(&value), tombstone("delivered")]);
 }
 
 fn that_are_stored_are_not_ended_by_their_delivery(version: Version) {
@@ -252,12 +190,9 @@ fn that_are_stored_are_not_ended_by_their_delivery(version: Version) {
     world.opt_in("archive", "365d");
     let message = Message::new("archive", "c1", "m1", now());
     let value = message.sent(b"kept");
-    for event in [
-        &value,
-        &message.delivered("bob"),
-        &message.delivered_to_all(),
-        &message.read("bob"),
-    ] {
+    for event in
+        [&value, &message.delivered("bob"), &message.delivered_to_all(), &message.read("bob")]
+    {
         world.tell(event);
     }
     world.expect_settled(STORE, &message.key(), &[content(&value)]);
@@ -266,10 +201,7 @@ fn that_are_stored_are_not_ended_by_their_delivery(version: Version) {
 fn with_a_life_of_their_own_burn(version: Version) {
     let world = WORLDS.on(version);
     world.opt_in("spy", "30d");
-    let burning = |ttl_ms| lethe_proto::v1::Sent {
-        ttl_ms,
-        ..sent_to(1)
-    };
+    let burning = |ttl_ms| lethe_proto::v1::Sent { ttl_ms, ..sent_to(1) };
     let stored = Message::new("spy", "c1", "m1", now());
     let transit = Message::new("spy-out", "c1", "m1", now());
     let over = Message::new("spy", "c1", "over", now() - HOUR);
@@ -279,16 +211,8 @@ fn with_a_life_of_their_own_burn(version: Version) {
     for value in &values {
         world.tell(value);
     }
-    world.expect(
-        STORE,
-        &stored.key(),
-        &[content(&values[0]), tombstone("burned")],
-    );
-    world.expect(
-        TRANSIT,
-        &transit.key(),
-        &[content(&values[1]), tombstone("burned")],
-    );
+    world.expect(STORE, &stored.key(), &[content(&values[0]), tombstone("burned")]);
+    world.expect(TRANSIT, &transit.key(), &[content(&values[1]), tombstone("burned")]);
     assert!(now() >= stored.sent_at_ms + 12 * SECOND, "too early");
     world.expect_settled(STORE, &over.key(), &[]);
     world.expect_settled(TRANSIT, &over.key(), &[]);
@@ -298,12 +222,8 @@ fn with_odd_ids_keep_apart(version: Version) {
     let world = WORLDS.on(version);
     world.opt_in("o/d%d", "30d");
     let ids = [("a/b", "c"), ("a", "b/c"), ("a%2Fb", "c"), ("日本", "💬 m")];
-    let keys = [
-        "o%2Fd%25d/a%2Fb/c",
-        "o%2Fd%25d/a/b%2Fc",
-        "o%2Fd%25d/a%252Fb/c",
-        "o%2Fd%25d/日本/💬 m",
-    ];
+    let keys =
+        ["o%2Fd%25d/a%2Fb/c", "o%2Fd%25d/a/b%2Fc", "o%2Fd%25d/a%252Fb/c", "o%2Fd%25d/日本/💬 m"];
     for ((conversation, id), key) in ids.into_iter().zip(keys) {
         let message = Message::new("o/d%d", conversation, id, now());
         let value = message.sent(key.as_bytes());
@@ -317,37 +237,13 @@ fn written_by_kcat_arrive_for_kcat(version: Version) {
     world.opt_in("kcat", "30d");
     let message = Message::new("kcat", "c1", "m1", now());
     let value = message.sent(b"by another client\x00\n");
-    kcat::produce(
-        world.broker(),
-        &world.topic("im.messages"),
-        0,
-        "k",
-        &value,
-        &[("trace", "7")],
-    );
+    kcat::produce(world.broker(), &world.topic("im.messages"), 0, "k", &value, &[("trace", "7")]);
     world.expect(STORE, "kcat/c1/m1", &[content(&value)]);
-    kcat::produce(
-        world.broker(),
-        &world.topic("im.messages"),
-        0,
-        "k",
-        &message.recalled(),
-        &[],
-    );
-    world.expect(
-        STORE,
-        "kcat/c1/m1",
-        &[content(&value), tombstone("recalled")],
-    );
+    kcat::produce(world.broker(), &world.topic("im.messages"), 0, "k", &message.recalled(), &[]);
+    world.expect(STORE, "kcat/c1/m1", &[content(&value), tombstone("recalled")]);
     let mut seen = kcat::consume(world.broker(), &world.topic(STORE));
     seen.retain(|(key, _)| key == "kcat/c1/m1");
-    assert_eq!(
-        seen,
-        [
-            ("kcat/c1/m1".to_owned(), value),
-            ("kcat/c1/m1".to_owned(), Vec::new())
-        ]
-    );
+    assert_eq!(seen, [("kcat/c1/m1".to_owned(), value), ("kcat/c1/m1".to_owned(), Vec::new())]);
 }
 
 fn end_once_however_often_it_is_said(version: Version) {

@@ -29,18 +29,12 @@ on_both_brokers! {
 
 fn without_a_retention_give_seven_days(version: Version) {
     let world = WORLDS.on(version);
-    world.say(
-        "tenant/plain",
-        &json!({"message": {"storage": "in", "since": EVER}}),
-    );
+    world.say("tenant/plain", &json!({"message": {"storage": "in", "since": EVER}}));
     let message = Message::new("plain", "c1", "m1", now());
     world.tell(&message.sent(b"x"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"x"))]);
     let record = world.records(STORE, &message.key()).remove(0);
-    assert_eq!(
-        record.header("lethe-retention"),
-        Some((7 * DAY).to_string())
-    );
+    assert_eq!(record.header("lethe-retention"), Some((7 * DAY).to_string()));
 }
 
 fn that_opt_out_end_what_was_stored(version: Version) {
@@ -86,10 +80,7 @@ fn that_are_withdrawn_opt_out(version: Version) {
 fn do_not_store_what_was_sent_before_the_tenant_opted_in(version: Version) {
     let world = WORLDS.on(version);
     let before = Message::new("late-in", "c1", "before", now() - SECOND);
-    world.say(
-        "tenant/late-in",
-        &json!({"message": {"storage": "in", "retention": "30d"}}),
-    );
+    world.say("tenant/late-in", &json!({"message": {"storage": "in", "retention": "30d"}}));
     let after = Message::new("late-in", "c1", "after", now());
     world.tell(&before.sent(b"passes"));
     world.tell(&after.sent(b"stored"));
@@ -122,10 +113,7 @@ fn that_shorten_end_what_is_too_old_and_lengthening_does_not_bring_it_back(versi
 fn of_a_conversation_shorten_and_lengthen(version: Version) {
     let world = WORLDS.on(version);
     world.opt_in("rooms", "30d");
-    world.control(
-        "conversation/rooms/long%2Flived",
-        &json!({"retention": "300d"}),
-    );
+    world.control("conversation/rooms/long%2Flived", &json!({"retention": "300d"}));
     world.say("conversation/rooms/brief", &json!({"retention": "2d"}));
     let at = now() - DAY;
     let kept = Message::new("rooms", "brief", "kept", at);
@@ -136,10 +124,7 @@ fn of_a_conversation_shorten_and_lengthen(version: Version) {
         world.expect(STORE, &message.key(), &[content(&message.sent(b"stored"))]);
     }
     let record = world.records(STORE, &long.key()).remove(0);
-    assert_eq!(
-        record.header("lethe-retention"),
-        Some((300 * DAY).to_string())
-    );
+    assert_eq!(record.header("lethe-retention"), Some((300 * DAY).to_string()));
     // Shorter still: what is older ends in this conversation alone.
     world.control("conversation/rooms/brief", &json!({"retention": "12h"}));
     let ended = |message: &Message| [content(&message.sent(b"stored")), tombstone("expired")];
@@ -162,29 +147,18 @@ fn cap_what_a_tenant_may_choose(version: Version) {
     world.tell(&old.sent(b"stored"));
     world.expect(STORE, &old.key(), &[content(&old.sent(b"stored"))]);
     world.terms("greedy", &json!({"maximum": "10d"}));
-    world.expect(
-        STORE,
-        &old.key(),
-        &[content(&old.sent(b"stored")), tombstone("expired")],
-    );
+    world.expect(STORE, &old.key(), &[content(&old.sent(b"stored")), tombstone("expired")]);
     let new = Message::new("greedy", "c1", "new", now());
     world.tell(&new.sent(b"stored"));
     world.expect(STORE, &new.key(), &[content(&new.sent(b"stored"))]);
     let record = world.records(STORE, &new.key()).remove(0);
-    assert_eq!(
-        record.header("lethe-retention"),
-        Some((10 * DAY).to_string())
-    );
+    assert_eq!(record.header("lethe-retention"), Some((10 * DAY).to_string()));
     // For ever is only where the maximum says so.
     world.terms("greedy", &json!({"maximum": "forever"}));
     world.opt_in("greedy", "forever");
     let for_ever = Message::new("greedy", "c1", "for-ever", now());
     world.tell(&for_ever.sent(b"stored"));
-    world.expect(
-        STORE,
-        &for_ever.key(),
-        &[content(&for_ever.sent(b"stored"))],
-    );
+    world.expect(STORE, &for_ever.key(), &[content(&for_ever.sent(b"stored"))]);
     let record = world.records(STORE, &for_ever.key()).remove(0);
     assert_eq!(record.header("lethe-retention").as_deref(), Some("forever"));
     assert_eq!(record.header("lethe-expires-at"), None);
@@ -202,11 +176,7 @@ fn demand_a_minimum(version: Version) {
     world.tell(&never.recalled());
     world.tell(&never.sent(b"stored, already ended"));
     world.expect_settled(STORE, &message.key(), &[content(&value)]);
-    world.expect_settled(
-        STORE,
-        &never.key(),
-        &[content(&never.sent(b"stored, already ended"))],
-    );
+    world.expect_settled(STORE, &never.key(), &[content(&never.sent(b"stored, already ended"))]);
     // Opted-out content is never kept.
     let transit = Message::new("lawful-out", "c1", "m1", now());
     world.terms("lawful-out", &json!({"minimum": "10d"}));
@@ -216,15 +186,8 @@ fn demand_a_minimum(version: Version) {
     world.expect(TRANSIT, &transit.key(), &life);
     // Lowered, it lets go of what waits.
     world.terms("lawful", &json!({"minimum": "1d"}));
-    world.expect(
-        STORE,
-        &message.key(),
-        &[content(&value), tombstone("recalled")],
-    );
-    let life = [
-        content(&never.sent(b"stored, already ended")),
-        tombstone("recalled"),
-    ];
+    world.expect(STORE, &message.key(), &[content(&value), tombstone("recalled")]);
+    let life = [content(&never.sent(b"stored, already ended")), tombstone("recalled")];
     world.expect(STORE, &never.key(), &life);
 }
 
@@ -267,23 +230,14 @@ fn that_are_invalid_leave_the_last_valid_one(version: Version) {
     world.expect(STORE, &message.key(), &[content(&message.sent(b"stored"))]);
     let record = world.records(STORE, &message.key()).remove(0);
     assert_eq!(record.header("lethe-policy"), Some(valid.to_string()));
-    assert_eq!(
-        record.header("lethe-retention"),
-        Some((30 * DAY).to_string())
-    );
+    assert_eq!(record.header("lethe-retention"), Some((30 * DAY).to_string()));
     eventually("the refusals on the audit topic", || {
         let audit = world.read(AUDIT);
         let said = |offset: &i64| {
             let about = |value: &[u8]| mentions(value, *offset);
-            audit
-                .iter()
-                .any(|record| record.value.as_deref().is_some_and(about))
+            audit.iter().any(|record| record.value.as_deref().is_some_and(about))
         };
-        if offsets.iter().all(said) {
-            Ok(())
-        } else {
-            Err(format!("{audit:?}"))
-        }
+        if offsets.iter().all(said) { Ok(()) } else { Err(format!("{audit:?}")) }
     });
 }
 

@@ -19,19 +19,13 @@ fn content_is_found_in_no_file_log_or_page(version: Version) {
     let world = World::with(version, "privacy.content", |bus, setup| {
         bus.control("tenant/in", &stored("30d"));
         bus.set("im.messages", &[("max.message.bytes", "4000000")]);
-        setup
-            .environment
-            .insert("LETHE_LOG".to_owned(), "trace".to_owned());
+        setup.environment.insert("LETHE_LOG".to_owned(), "trace".to_owned());
     });
     plant(&world);
     // The search would find it: it is where it belongs, and there are files to search.
     let seen = world.read("store.messages");
     let holds = |value: &Vec<u8>| search::contains(value, MARKER);
-    assert!(
-        seen.iter()
-            .any(|record| record.value.as_ref().is_some_and(holds)),
-        "{seen:?}"
-    );
+    assert!(seen.iter().any(|record| record.value.as_ref().is_some_and(holds)), "{seen:?}");
     expect_nowhere(&world.lethe());
     // What a crash leaves behind, and what the next process writes when it stops.
     world.lethe().kill();
@@ -50,11 +44,7 @@ fn plant(world: &World<'_>) {
     for tenant in ["in", "out"] {
         let message = Message::new(tenant, "c", &id, at);
         let value = message.sent(MARKER);
-        let topic = if tenant == "in" {
-            "store.messages"
-        } else {
-            "transit.messages"
-        };
+        let topic = if tenant == "in" { "store.messages" } else { "transit.messages" };
         world.tell(&value);
         world.tell(&message.edited(at + 1, &[MARKER, b" edited"].concat()));
         let edited = message.edited(at + 1, &[MARKER, b" edited"].concat());

@@ -29,20 +29,11 @@ fn newest_wins_and_the_first_of_equals(version: Version) {
     let second = profile_updated("newest", "u1", at + 10, b"second");
     world.send(IN, 1, &first);
     world.send(IN, 1, &second);
-    world.send(
-        IN,
-        1,
-        &profile_updated("newest", "u1", at + 10, b"an equal"),
-    );
+    world.send(IN, 1, &profile_updated("newest", "u1", at + 10, b"an equal"));
     world.send(IN, 1, &profile_updated("newest", "u1", at + 5, b"late"));
     world.send(IN, 1, &second);
     world.expect_settled(STORE, "newest/u1", &[content(&first), content(&second)]);
-    assert!(
-        world
-            .records(STORE, "newest/u1")
-            .iter()
-            .all(|record| record.partition == 1)
-    );
+    assert!(world.records(STORE, "newest/u1").iter().all(|record| record.partition == 1));
     world.expect_settled(TRANSIT, "newest/u1", &[]);
 }
 
@@ -73,11 +64,7 @@ fn of_an_opted_out_tenant_pass_until_the_transit_limit(version: Version) {
     let at = now();
     let value = profile_updated("passing", "u1", at, b"avatar");
     world.send(IN, 0, &value);
-    world.expect(
-        TRANSIT,
-        "passing/u1",
-        &[content(&value), tombstone("undelivered")],
-    );
+    world.expect(TRANSIT, "passing/u1", &[content(&value), tombstone("undelivered")]);
     assert!(now() >= at + 12 * SECOND, "too early");
     world.expect_settled(STORE, "passing/u1", &[]);
 }
@@ -90,11 +77,7 @@ fn end_when_their_tenant_opts_out(version: Version) {
     world.expect(STORE, "leaving/u1", &[content(&value)]);
     let only_messages = json!({"message": {"storage": "in"}});
     let policy = world.control("tenant/leaving", &only_messages);
-    world.expect(
-        STORE,
-        "leaving/u1",
-        &[content(&value), tombstone("opted-out")],
-    );
+    world.expect(STORE, "leaving/u1", &[content(&value), tombstone("opted-out")]);
     let record = world.records(STORE, "leaving/u1").remove(1);
     assert_eq!(record.header("lethe-policy"), Some(policy.to_string()));
 }
@@ -109,10 +92,7 @@ fn move_when_their_tenant_opts_in(version: Version) {
     world.send(IN, 0, &second);
     world.expect(STORE, "moving/u1", &[content(&second)]);
     let life = world.life(TRANSIT, "moving/u1");
-    assert!(
-        matches!(life.as_slice(), [Step::Content(_), Step::Tombstone(_)]),
-        "{life:?}"
-    );
+    assert!(matches!(life.as_slice(), [Step::Content(_), Step::Tombstone(_)]), "{life:?}");
 }
 
 fn expire_counting_from_the_last_update(version: Version) {

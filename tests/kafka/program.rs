@@ -34,18 +34,10 @@ fn wrong_flags_are_the_users_mistake() {
 
 #[test]
 fn help_has_an_example() {
-    for args in [
-        vec!["--help"],
-        vec!["run", "--help"],
-        vec!["topics", "plan", "--help"],
-    ] {
+    for args in [vec!["--help"], vec!["run", "--help"], vec!["topics", "plan", "--help"]] {
         let (code, help, _) = verb(PROGRAM, &args);
         assert_eq!(code, 0, "lethe {}", args.join(" "));
-        assert!(
-            help.contains("Example"),
-            "lethe {}:\n{help}",
-            args.join(" ")
-        );
+        assert!(help.contains("Example"), "lethe {}:\n{help}", args.join(" "));
     }
     assert_eq!(verb(PROGRAM, &["--version"]).0, 0);
 }
@@ -55,23 +47,14 @@ fn a_wrong_setting_is_named() {
     let settings = [
         ("colour = \"red\"", "colour"),
         ("commit_interval = \"soon\"", "commit_interval"),
-        (
-            "[kafka]\n\"enable.idempotence\" = \"false\"",
-            "enable.idempotence",
-        ),
+        ("[kafka]\n\"enable.idempotence\" = \"false\"", "enable.idempotence"),
     ];
     for (setting, name) in settings {
         let dir = lethe_test_support::process::directory("settings");
         let config = dir.join("lethe.toml");
         std::fs::write(&config, setting).unwrap_or_else(|error| panic!("{error}"));
         let data = dir.join("data").display().to_string();
-        let args = [
-            "run",
-            "--data-dir",
-            &data,
-            "--config",
-            &config.display().to_string(),
-        ];
+        let args = ["run", "--data-dir", &data, "--config", &config.display().to_string()];
         let (code, _, errors) = verb(PROGRAM, &args);
         assert!(code == 1 || code == 2, "{setting}: {code}");
         assert!(errors.contains(name), "{setting}: {errors}");
@@ -88,11 +71,7 @@ fn waits_for_a_broker_that_is_away_at_the_start(version: Version) {
         let (status, body) = lethe.get("/readyz")?;
         assert_eq!(status, 503, "{body}");
         let said = lethe.said();
-        if said.contains(&broker.address()) {
-            Ok(())
-        } else {
-            Err(said)
-        }
+        if said.contains(&broker.address()) { Ok(()) } else { Err(said) }
     });
     broker.start();
     lethe.wait_until_ready();
@@ -103,25 +82,13 @@ fn goes_on_when_a_broker_comes_back(version: Version) {
     let world = World::over(&broker, "program.later", |_, _| {});
     let before = Message::new("t", "c", "before", now());
     world.tell(&before.sent(b"before"));
-    world.expect(
-        "transit.messages",
-        &before.key(),
-        &[content(&before.sent(b"before"))],
-    );
+    world.expect("transit.messages", &before.key(), &[content(&before.sent(b"before"))]);
     broker.stop();
     broker.start();
     let after = Message::new("t", "c", "after", now());
     world.tell(&after.sent(b"after"));
-    world.expect(
-        "transit.messages",
-        &after.key(),
-        &[content(&after.sent(b"after"))],
-    );
-    world.expect_settled(
-        "transit.messages",
-        &before.key(),
-        &[content(&before.sent(b"before"))],
-    );
+    world.expect("transit.messages", &after.key(), &[content(&after.sent(b"after"))]);
+    world.expect_settled("transit.messages", &before.key(), &[content(&before.sent(b"before"))]);
     assert!(world.lethe().is_running());
 }
 

@@ -20,51 +20,27 @@ fn that_are_missing_are_created_with_what_the_guarantees_need(version: Version) 
     let world = World::new(version, "topics.created");
     expect_made(&world.bus);
     // A control topic that was there already is left as it is by `run`.
-    assert_eq!(
-        setting(&world.settings(CONTROL), "cleanup.policy"),
-        "compact"
-    );
+    assert_eq!(setting(&world.settings(CONTROL), "cleanup.policy"), "compact");
 }
 
 fn expect_made(bus: &Bus<'_>) {
     for output in OUTPUTS {
         let count = bus.partition_count(output).unwrap_or(0);
-        assert!(
-            count >= usize::try_from(bus.partitions()).unwrap_or(0),
-            "{output}: {count}"
-        );
+        assert!(count >= usize::try_from(bus.partitions()).unwrap_or(0), "{output}: {count}");
         let settings = bus.settings(output);
         let mut cleanup: Vec<&str> = setting(&settings, "cleanup.policy").split(',').collect();
         cleanup.sort_unstable();
         let transit = output.starts_with("transit");
-        let wanted: &[&str] = if transit {
-            &["compact", "delete"]
-        } else {
-            &["compact"]
-        };
+        let wanted: &[&str] = if transit { &["compact", "delete"] } else { &["compact"] };
         assert_eq!(cleanup, wanted, "{output}");
-        assert_eq!(
-            number(&settings, "delete.retention.ms"),
-            7 * DAY,
-            "{output}"
-        );
-        assert_eq!(
-            setting(&settings, "message.timestamp.type"),
-            "LogAppendTime",
-            "{output}"
-        );
+        assert_eq!(number(&settings, "delete.retention.ms"), 7 * DAY, "{output}");
+        assert_eq!(setting(&settings, "message.timestamp.type"), "LogAppendTime", "{output}");
     }
-    assert_eq!(
-        setting(&bus.settings(DEAD_LETTERS), "cleanup.policy"),
-        "delete"
-    );
+    assert_eq!(setting(&bus.settings(DEAD_LETTERS), "cleanup.policy"), "delete");
     assert_eq!(number(&bus.settings(DEAD_LETTERS), "retention.ms"), DAY);
     assert_eq!(number(&bus.settings(AUDIT), "retention.ms"), -1);
     let changelog = format!("lethe.changelog.{}", bus.topic("im.messages"));
-    assert_eq!(
-        setting(&bus.settings(&changelog), "cleanup.policy"),
-        "delete"
-    );
+    assert_eq!(setting(&bus.settings(&changelog), "cleanup.policy"), "delete");
     assert_eq!(number(&bus.settings(&changelog), "retention.ms"), -1);
 }
 
@@ -85,30 +61,14 @@ fn are_planned_and_applied(version: Version) {
     let config = Setup::new(PROGRAM, &bus, "first").write_config();
     let (config, address) = (config.display().to_string(), broker.address());
     let topics = |verb_name: &str| {
-        verb(
-            PROGRAM,
-            &[
-                "topics",
-                verb_name,
-                "--brokers",
-                &address,
-                "--config",
-                &config,
-            ],
-        )
+        verb(PROGRAM, &["topics", verb_name, "--brokers", &address, "--config", &config])
     };
     let (code, plan, errors) = topics("plan");
     assert_eq!(code, 0, "{errors}");
     for topic in OUTPUTS.iter().chain(&[CONTROL, AUDIT, DEAD_LETTERS]) {
-        assert!(
-            plan.contains(&bus.topic(topic)),
-            "{topic} is not in the plan:\n{plan}"
-        );
+        assert!(plan.contains(&bus.topic(topic)), "{topic} is not in the plan:\n{plan}");
     }
-    assert!(
-        bus.partition_count(CONTROL).is_err(),
-        "a plan creates nothing"
-    );
+    assert!(bus.partition_count(CONTROL).is_err(), "a plan creates nothing");
 
     let (code, _, errors) = topics("apply");
     assert_eq!(code, 0, "{errors}");
@@ -131,11 +91,7 @@ fn with_too_few_partitions_are_refused_by_name(version: Version) {
     bus.create("store.messages", 1, &[("cleanup.policy", "compact")]);
     let mut lethe = Setup::new(PROGRAM, &bus, "first").start();
     assert_eq!(lethe.wait().code(), Some(1), "{}", lethe.said());
-    assert!(
-        lethe.said().contains(&bus.topic("store.messages")),
-        "{}",
-        lethe.said()
-    );
+    assert!(lethe.said().contains(&bus.topic("store.messages")), "{}", lethe.said());
 }
 
 fn that_are_missing_are_named_where_lethe_must_not_create_them(version: Version) {
@@ -144,10 +100,6 @@ fn that_are_missing_are_named_where_lethe_must_not_create_them(version: Version)
     setup.flags.push("--no-create-topics".to_owned());
     let mut lethe = setup.start();
     assert_eq!(lethe.wait().code(), Some(1), "{}", lethe.said());
-    assert!(
-        lethe.said().contains(&bus.topic("store.messages")),
-        "{}",
-        lethe.said()
-    );
+    assert!(lethe.said().contains(&bus.topic("store.messages")), "{}", lethe.said());
     assert!(bus.partition_count("store.messages").is_err());
 }

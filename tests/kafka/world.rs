@@ -72,11 +72,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            v4: OnceLock::new(),
-            v2: OnceLock::new(),
-        }
+        Self { name, v4: OnceLock::new(), v2: OnceLock::new() }
     }
 
     pub(crate) fn on(&self, version: Version) -> &World<'static> {
@@ -123,12 +119,7 @@ impl<'b> World<'b> {
         let mut setup = Setup::new(PROGRAM, &bus, "first");
         prepare(&bus, &mut setup);
         let lethe = Mutex::new(setup.run());
-        Self {
-            bus,
-            setup,
-            lethe,
-            canaries: AtomicU32::new(0),
-        }
+        Self { bus, setup, lethe, canaries: AtomicU32::new(0) }
     }
 
     /// The process.
@@ -170,9 +161,7 @@ impl<'b> World<'b> {
     pub(crate) fn wait_until_in_force(&self) {
         let number = self.canaries.fetch_add(1, Ordering::Relaxed);
         let tenant = format!("canary-{number}");
-        let offset = self
-            .control(&format!("tenant/{tenant}"), &stored("1d"))
-            .to_string();
+        let offset = self.control(&format!("tenant/{tenant}"), &stored("1d")).to_string();
         let mut round = 0;
         eventually("the control records to be in force", || {
             round += 1;
@@ -209,15 +198,7 @@ impl<'b> World<'b> {
 
     /// Produces an event to a partition.
     pub(crate) fn send(&self, topic: &str, partition: i32, value: &[u8]) -> i64 {
-        self.put(
-            topic,
-            Put {
-                partition,
-                key: "key",
-                value: Some(value),
-                headers: &[],
-            },
-        )
+        self.put(topic, Put { partition, key: "key", value: Some(value), headers: &[] })
     }
 
     /// Produces an event about a message to partition 0.
@@ -241,11 +222,7 @@ impl<'b> World<'b> {
     pub(crate) fn expect(&self, topic: &str, key: &str, life: &[Step]) {
         eventually(&format!("{key} on {topic} to become {life:?}"), || {
             let seen = self.life(topic, key);
-            if seen == life {
-                Ok(())
-            } else {
-                Err(format!("{seen:?}"))
-            }
+            if seen == life { Ok(()) } else { Err(format!("{seen:?}")) }
         });
     }
 
@@ -257,9 +234,7 @@ impl<'b> World<'b> {
 
     /// How many input records had an outcome.
     pub(crate) fn outcomes(&self, outcome: &str) -> f64 {
-        self.lethe()
-            .metric("lethe_records_total", &[("outcome", outcome)])
-            .unwrap_or(0.0)
+        self.lethe().metric("lethe_records_total", &[("outcome", outcome)]).unwrap_or(0.0)
     }
 }
 
@@ -276,17 +251,13 @@ pub(crate) fn control_key(kind: &str, parts: &[&str]) -> String {
 
 /// The time (Unix ms).
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A Unix time in ms as RFC 3339.
 pub(crate) fn text(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms)
-        .map(|at| at.to_string())
-        .unwrap_or_default()
+    jiff::Timestamp::from_millisecond(at_ms).map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// What a record on an output says.

@@ -173,21 +173,13 @@ impl Broker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Process>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_start(version: Version) -> Result<Self, String> {
         let dir = process::directory(&format!("kafka-{version}"));
         let (port, port_metadata) = (free_port(), free_port());
-        let broker = Self {
-            version,
-            dir,
-            port,
-            port_metadata,
-            processes: Mutex::new(Vec::new()),
-        };
+        let broker = Self { version, dir, port, port_metadata, processes: Mutex::new(Vec::new()) };
         broker.configure()?;
         broker.launch(&mut broker.lock())?;
         Ok(broker)
@@ -240,11 +232,7 @@ impl Broker {
         command.args(["format", "-t", "bGV0aGUtdGVzdC1rYWZrYQ", "-c"]);
         command.arg(self.dir.join("server.properties"));
         let status = Process::start("Kafka's storage tool", command).wait();
-        if status.success() {
-            Ok(())
-        } else {
-            Err(self.said("format.log"))
-        }
+        if status.success() { Ok(()) } else { Err(self.said("format.log")) }
     }
 
     fn launch(&self, processes: &mut Vec<Process>) -> Result<(), String> {
@@ -266,11 +254,7 @@ impl Broker {
         let start = Instant::now();
         loop {
             if processes.iter_mut().any(|process| process.exit().is_some()) {
-                return Err(format!(
-                    "{}\n{}",
-                    self.said("zookeeper.log"),
-                    self.said("kafka.log")
-                ));
+                return Err(format!("{}\n{}", self.said("zookeeper.log"), self.said("kafka.log")));
             }
             match client.fetch_metadata(None, Duration::from_secs(1)) {
                 Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
@@ -284,24 +268,14 @@ impl Broker {
     fn java(&self, main: &str, heap: &str, log: &str) -> Command {
         require_java();
         let jars = jars::directory(self.version.number(), self.version.artifacts());
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.join(log))
-            .expect("a log");
+        let log =
+            File::options().create(true).append(true).open(self.dir.join(log)).expect("a log");
         let mut command = process::command("java");
         command
             .arg(format!("-Xmx{heap}"))
-            .args([
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xshare:auto",
-            ])
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
             .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-            .arg(format!(
-                "-Dlog4j.configuration=file:{}/log4j.properties",
-                self.dir.display()
-            ))
+            .arg(format!("-Dlog4j.configuration=file:{}/log4j.properties", self.dir.display()))
             .arg("-cp")
             .arg(jars.join("*"))
             .arg(main)
@@ -363,18 +337,12 @@ pub fn free_port() -> u16 {
 fn require_java() {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let found = *FOUND.get_or_init(|| Command::new("java").arg("-version").output().is_ok());
-    assert!(
-        found,
-        "java is missing: apt-get install openjdk-17-jre-headless maven"
-    );
+    assert!(found, "java is missing: apt-get install openjdk-17-jre-headless maven");
 }
 
 fn tail(path: &Path) -> String {
     const LINES_MAX: usize = 40;
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(LINES_MAX)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(LINES_MAX)..).unwrap_or_default().join("\n")
 }

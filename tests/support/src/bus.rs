@@ -27,13 +27,8 @@ const CALL: Duration = Duration::from_secs(30);
 pub const INPUTS: [&str; 3] = ["im.messages", "im.profiles", "im.configs"];
 
 /// What its consumers read.
-pub const OUTPUTS: [&str; 5] = [
-    "store.messages",
-    "store.profiles",
-    "store.configs",
-    "transit.messages",
-    "transit.profiles",
-];
+pub const OUTPUTS: [&str; 5] =
+    ["store.messages", "store.profiles", "store.configs", "transit.messages", "transit.profiles"];
 
 /// The control topic.
 pub const CONTROL: &str = "lethe.control";
@@ -101,15 +96,10 @@ impl<'b> Bus<'b> {
         let consumer = |isolation: &str| -> BaseConsumer {
             let mut config = broker.client();
             config.set("group.id", format!("{name}.observer"));
-            config
-                .set("isolation.level", isolation)
-                .create()
-                .expect("a consumer")
+            config.set("isolation.level", isolation).create().expect("a consumer")
         };
         let mut producer = broker.client();
-        producer
-            .set("linger.ms", "0")
-            .set("enable.idempotence", "true");
+        producer.set("linger.ms", "0").set("enable.idempotence", "true");
         producer.set("message.max.bytes", "20000000");
         Self {
             broker,
@@ -173,11 +163,9 @@ impl<'b> Bus<'b> {
         let topic = self.topic(name);
         let outcome = block_on(self.admin().delete_topics(&[&topic], &admin_options()));
         outcome.unwrap_or_else(|error| panic!("{topic}: {error}"));
-        eventually(&format!("the end of {topic}"), || {
-            match self.partition_count(name) {
-                Ok(count) => Err(format!("it has {count} partitions")),
-                Err(_) => Ok(()),
-            }
+        eventually(&format!("the end of {topic}"), || match self.partition_count(name) {
+            Ok(count) => Err(format!("it has {count} partitions")),
+            Err(_) => Ok(()),
         });
     }
 
@@ -207,14 +195,8 @@ impl<'b> Bus<'b> {
         let admin = self.admin();
         let found = block_on(admin.describe_configs([&resource], &admin_options()));
         let mut found = found.unwrap_or_else(|error| panic!("{topic}: {error}"));
-        let entries = found
-            .remove(0)
-            .unwrap_or_else(|error| panic!("{topic}: {error}"))
-            .entries;
-        entries
-            .into_iter()
-            .filter_map(|entry| Some((entry.name, entry.value?)))
-            .collect()
+        let entries = found.remove(0).unwrap_or_else(|error| panic!("{topic}: {error}")).entries;
+        entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
     }
 
     /// Replaces a topic's settings.
@@ -278,14 +260,7 @@ impl<'b> Bus<'b> {
 
     /// Writes whatever it is given to the control topic.
     pub fn control_bytes(&self, key: &str, value: Option<&[u8]>) -> i64 {
-        self.put(
-            CONTROL,
-            Put {
-                key,
-                value,
-                ..Put::default()
-            },
-        )
+        self.put(CONTROL, Put { key, value, ..Put::default() })
     }
 
     /// Every committed record of a topic, in order within each partition: all that was written before the call.
@@ -299,12 +274,8 @@ impl<'b> Bus<'b> {
         let mut config = self.broker.client();
         config.set("group.id", format!("{}.reader", self.prefix));
         config.set("isolation.level", "read_committed");
-        config
-            .set("enable.partition.eof", "true")
-            .set("enable.auto.commit", "false");
-        config
-            .set("fetch.wait.max.ms", "20")
-            .set("fetch.queue.backoff.ms", "1");
+        config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+        config.set("fetch.wait.max.ms", "20").set("fetch.queue.backoff.ms", "1");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut assignment = TopicPartitionList::new();
         for partition in 0..ends.len() {
@@ -355,21 +326,14 @@ impl<'b> Bus<'b> {
     #[must_use]
     pub fn committed(&self, group: &str, name: &str, partitions: usize) -> Vec<Option<i64>> {
         let mut config = self.broker.client();
-        config
-            .set("group.id", group)
-            .set("isolation.level", "read_committed");
+        config.set("group.id", group).set("isolation.level", "read_committed");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut wanted = TopicPartitionList::new();
         for partition in 0..partitions {
-            wanted.add_partition(
-                &self.topic(name),
-                i32::try_from(partition).expect("a number"),
-            );
+            wanted.add_partition(&self.topic(name), i32::try_from(partition).expect("a number"));
         }
         let found = eventually("the group's offsets", || {
-            consumer
-                .committed_offsets(wanted.clone(), CALL)
-                .map_err(|error| error.to_string())
+            consumer.committed_offsets(wanted.clone(), CALL).map_err(|error| error.to_string())
         });
         let offset =
             |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element
@@ -406,29 +370,22 @@ impl<'b> Bus<'b> {
     }
 
     fn wait_until_committed(&self, group: &str, input: &str, ends: &[i64]) {
-        eventually(
-            &format!("{group} to commit all of {input} {ends:?}"),
-            || {
-                let committed = self.committed(group, input, ends.len());
-                let done = |(end, committed): (&i64, &Option<i64>)| committed.unwrap_or(0) >= *end;
-                if ends.iter().zip(&committed).all(done) {
-                    Ok(())
-                } else {
-                    Err(format!("{committed:?}"))
-                }
-            },
-        );
+        eventually(&format!("{group} to commit all of {input} {ends:?}"), || {
+            let committed = self.committed(group, input, ends.len());
+            let done = |(end, committed): (&i64, &Option<i64>)| committed.unwrap_or(0) >= *end;
+            if ends.iter().zip(&committed).all(done) {
+                Ok(())
+            } else {
+                Err(format!("{committed:?}"))
+            }
+        });
     }
 
     fn wait_until_stable(&self, name: &str, ends: &[i64]) {
         eventually(&format!("the transactions on {name} to end"), || {
             let stable = self.ends(name, &self.committed);
             let open = stable.iter().zip(ends).any(|(stable, end)| stable < end);
-            if open {
-                Err(format!("stable up to {stable:?} of {ends:?}"))
-            } else {
-                Ok(())
-            }
+            if open { Err(format!("stable up to {stable:?} of {ends:?}")) } else { Ok(()) }
         });
     }
 
@@ -438,24 +395,17 @@ impl<'b> Bus<'b> {
         let end = |partition| {
             eventually(&format!("the end of {topic}/{partition}"), || {
                 let marks = client.fetch_watermarks(&topic, partition, CALL);
-                marks
-                    .map(|(_, high)| high)
-                    .map_err(|error| error.to_string())
+                marks.map(|(_, high)| high).map_err(|error| error.to_string())
             })
         };
-        (0..i32::try_from(count).expect("a count of partitions"))
-            .map(end)
-            .collect()
+        (0..i32::try_from(count).expect("a count of partitions")).map(end).collect()
     }
 
     fn enqueue(&self, name: &str, record: Put<'_>, slot: &Slot) {
         let topic = self.topic(name);
         let mut headers = OwnedHeaders::new();
         for (key, value) in record.headers {
-            headers = headers.insert(Header {
-                key,
-                value: Some(*value),
-            });
+            headers = headers.insert(Header { key, value: Some(*value) });
         }
         let mut message = BaseRecord::with_opaque_to(&topic, Box::new(Arc::clone(slot)))
             .partition(record.partition)
@@ -471,9 +421,7 @@ impl<'b> Bus<'b> {
     }
 
     fn flush(&self) {
-        self.producer
-            .flush(PATIENCE)
-            .expect("the broker takes what it is given");
+        self.producer.flush(PATIENCE).expect("the broker takes what it is given");
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
@@ -489,9 +437,8 @@ fn drain(consumer: &BaseConsumer, partitions: usize) -> Vec<Record> {
         match consumer.poll(PATIENCE) {
             Some(Ok(message)) => records.push(Record::from(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if let Some(ended) = usize::try_from(partition)
-                    .ok()
-                    .and_then(|at| ended.get_mut(at))
+                if let Some(ended) =
+                    usize::try_from(partition).ok().and_then(|at| ended.get_mut(at))
                 {
                     *ended = true;
                 }
@@ -523,9 +470,7 @@ impl ProducerContext for Reports {
 }
 
 fn admin_options() -> AdminOptions {
-    AdminOptions::new()
-        .operation_timeout(Some(CALL))
-        .request_timeout(Some(CALL))
+    AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL))
 }
 
 /// Waits for an admin call. Its answer arrives on a thread of the client's own.

@@ -25,12 +25,7 @@ impl Message {
     #[must_use]
     pub fn new(tenant: &str, conversation: &str, id: &str, sent_at_ms: i64) -> Self {
         let [tenant, conversation, id] = [tenant, conversation, id].map(str::to_owned);
-        Self {
-            tenant,
-            conversation,
-            id,
-            sent_at_ms,
-        }
+        Self { tenant, conversation, id, sent_at_ms }
     }
 
     /// Its record key on the outputs.
@@ -55,69 +50,38 @@ impl Message {
     #[must_use]
     pub fn delivered(&self, recipient: &str) -> Vec<u8> {
         let recipient = recipient.to_owned();
-        self.event(
-            Event::Delivered(v1::Delivered {
-                recipient,
-                all: false,
-            }),
-            b"",
-        )
+        self.event(Event::Delivered(v1::Delivered { recipient, all: false }), b"")
     }
 
     /// It reached everyone.
     #[must_use]
     pub fn delivered_to_all(&self) -> Vec<u8> {
-        let delivered = v1::Delivered {
-            recipient: String::new(),
-            all: true,
-        };
+        let delivered = v1::Delivered { recipient: String::new(), all: true };
         self.event(Event::Delivered(delivered), b"")
     }
 
     /// A user read it.
     #[must_use]
     pub fn read(&self, reader: &str) -> Vec<u8> {
-        self.event(
-            Event::Read(v1::Read {
-                reader: reader.to_owned(),
-            }),
-            b"",
-        )
+        self.event(Event::Read(v1::Read { reader: reader.to_owned() }), b"")
     }
 
     /// It was taken back.
     #[must_use]
     pub fn recalled(&self) -> Vec<u8> {
-        self.event(
-            Event::Recalled(v1::Recalled {
-                by: "alice".to_owned(),
-            }),
-            b"",
-        )
+        self.event(Event::Recalled(v1::Recalled { by: "alice".to_owned() }), b"")
     }
 
     /// Its content was replaced.
     #[must_use]
     pub fn edited(&self, edited_at_ms: i64, content: &[u8]) -> Vec<u8> {
-        self.event(
-            Event::Edited(v1::Edited {
-                edited_at_ms,
-                sent: None,
-            }),
-            content,
-        )
+        self.event(Event::Edited(v1::Edited { edited_at_ms, sent: None }), content)
     }
 
     /// Its content was replaced, and the event carries the original's description.
     #[must_use]
     pub fn edited_carrying(&self, edited_at_ms: i64, sent: v1::Sent, content: &[u8]) -> Vec<u8> {
-        self.event(
-            Event::Edited(v1::Edited {
-                edited_at_ms,
-                sent: Some(sent),
-            }),
-            content,
-        )
+        self.event(Event::Edited(v1::Edited { edited_at_ms, sent: Some(sent) }), content)
     }
 
     /// An event without its `oneof`: something that lethe does not know.
@@ -145,12 +109,7 @@ impl Message {
 /// `alice` sends a text to this many users; 0: not stated.
 #[must_use]
 pub fn sent_to(recipients: u32) -> v1::Sent {
-    v1::Sent {
-        sender: "alice".to_owned(),
-        kind: v1::Kind::Text.into(),
-        recipients,
-        ttl_ms: 0,
-    }
+    v1::Sent { sender: "alice".to_owned(), kind: v1::Kind::Text.into(), recipients, ttl_ms: 0 }
 }
 
 /// A profile's new content.
@@ -170,13 +129,7 @@ pub fn profile_removed(tenant: &str, user: &str, updated_at_ms: i64) -> Vec<u8> 
 /// A config item's new content.
 #[must_use]
 pub fn config_set(tenant: &str, item: &str, updated_at_ms: i64, content: &[u8]) -> Vec<u8> {
-    config(
-        tenant,
-        item,
-        updated_at_ms,
-        v1::config_event::Event::Set(v1::Set {}),
-        content,
-    )
+    config(tenant, item, updated_at_ms, v1::config_event::Event::Set(v1::Set {}), content)
 }
 
 /// A config item is gone.
@@ -189,10 +142,8 @@ pub fn config_removed(tenant: &str, item: &str, updated_at_ms: i64) -> Vec<u8> {
 /// The record key of ids on the outputs: `%` and `/` inside a part are percent-encoded.
 #[must_use]
 pub fn record_key(parts: &[&str]) -> String {
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| part.replace('%', "%25").replace('/', "%2F"))
-        .collect();
+    let parts: Vec<String> =
+        parts.iter().map(|part| part.replace('%', "%25").replace('/', "%2F")).collect();
     parts.join("/")
 }
 
@@ -204,12 +155,7 @@ fn profile(
     content: &[u8],
 ) -> Vec<u8> {
     let (tenant, user) = (tenant.to_owned(), user.to_owned());
-    let fields = v1::ProfileEvent {
-        tenant,
-        user,
-        updated_at_ms,
-        event: Some(event),
-    };
+    let fields = v1::ProfileEvent { tenant, user, updated_at_ms, event: Some(event) };
     with_content(fields.encode_to_vec(), content)
 }
 
@@ -221,12 +167,7 @@ fn config(
     content: &[u8],
 ) -> Vec<u8> {
     let (tenant, item) = (tenant.to_owned(), item.to_owned());
-    let fields = v1::ConfigEvent {
-        tenant,
-        item,
-        updated_at_ms,
-        event: Some(event),
-    };
+    let fields = v1::ConfigEvent { tenant, item, updated_at_ms, event: Some(event) };
     with_content(fields.encode_to_vec(), content)
 }
 

@@ -15,12 +15,7 @@ pub(crate) fn get(address: &str, path: &str) -> Result<(u16, String), String> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(refused)?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or("an answer without a head")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or("an answer without a status")?, body.to_owned()))
 }

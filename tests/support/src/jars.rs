@@ -35,11 +35,7 @@ pub(crate) fn directory(version: &str, artifacts: &[Artifact]) -> PathBuf {
 }
 
 fn cache() -> PathBuf {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("LETHE_KAFKA_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("lethe")))
         .or_else(|| set("HOME").map(|path| path.join(".cache/lethe")))
@@ -49,8 +45,7 @@ fn cache() -> PathBuf {
 fn download(part: &Path, artifacts: &[Artifact]) {
     let pom = part.join("pom.xml");
     let mut file = File::create(&pom).expect("pom.xml");
-    file.write_all(project(artifacts).as_bytes())
-        .expect("pom.xml");
+    file.write_all(project(artifacts).as_bytes()).expect("pom.xml");
     let output = Command::new("mvn")
         .args(["-q", "-B", COPY, "-DincludeScope=runtime"])
         .arg("-f")

@@ -47,17 +47,7 @@ pub fn produce(
 #[must_use]
 pub fn consume(broker: &Broker, topic: &str) -> Vec<(String, Vec<u8>)> {
     let mut kcat = Command::new("kcat");
-    kcat.args([
-        "-C",
-        "-q",
-        "-e",
-        "-b",
-        &broker.address(),
-        "-t",
-        topic,
-        "-o",
-        "beginning",
-    ]);
+    kcat.args(["-C", "-q", "-e", "-b", &broker.address(), "-t", topic, "-o", "beginning"]);
     // Each part behind its length (4 bytes, big endian), so that values may hold anything.
     kcat.args(["-X", "isolation.level=read_committed", "-f", "%K:%k%R%s"]);
     parse(&run(&mut kcat).stdout)
@@ -68,13 +58,8 @@ fn parse(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut records = Vec::new();
     while let Some(colon) = bytes.iter().position(|byte| *byte == b':') {
         let (length, rest) = bytes.split_at(colon);
-        let length: i64 = String::from_utf8_lossy(length)
-            .parse()
-            .expect("a key's length");
-        let (key, rest) = rest
-            .split_at(1)
-            .1
-            .split_at(usize::try_from(length).unwrap_or(0));
+        let length: i64 = String::from_utf8_lossy(length).parse().expect("a key's length");
+        let (key, rest) = rest.split_at(1).1.split_at(usize::try_from(length).unwrap_or(0));
         let (length, rest) = rest.split_first_chunk::<4>().expect("a value's length");
         let (value, rest) =
             rest.split_at(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0));
@@ -88,10 +73,6 @@ fn run(kcat: &mut Command) -> Output {
     let output = kcat
         .output()
         .unwrap_or_else(|error| panic!("kcat cannot be started ({error}): apt-get install kcat"));
-    assert!(
-        output.status.success(),
-        "kcat: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
     output
 }

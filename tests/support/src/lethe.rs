@@ -89,21 +89,11 @@ impl Setup {
         command.args(["run", "--brokers", &self.brokers, "--group", &self.group]);
         command.args(["--http", &http, "--instance", &self.instance]);
         command.args(["--workers", &self.workers.to_string()]);
-        command
-            .arg("--data-dir")
-            .arg(&self.data)
-            .arg("--config")
-            .arg(&config)
-            .args(&self.flags);
+        command.arg("--data-dir").arg(&self.data).arg("--config").arg(&config).args(&self.flags);
         let said = |name: &str| File::create(dir.join(name)).expect("a log");
         command.stdout(said("stdout")).stderr(said("stderr"));
         let process = Process::start(&format!("lethe {}", self.instance), command);
-        Lethe {
-            process,
-            http,
-            dir,
-            data: self.data.clone(),
-        }
+        Lethe { process, http, dir, data: self.data.clone() }
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -157,10 +147,7 @@ impl Lethe {
     /// Where it ends or is not ready in time.
     pub fn wait_until_ready(&mut self) {
         let outcome = within(PATIENCE, || {
-            assert!(
-                self.process.exit().is_none(),
-                "lethe ended before it was ready"
-            );
+            assert!(self.process.exit().is_none(), "lethe ended before it was ready");
             match self.get("/readyz")? {
                 (200, _) => Ok(()),
                 (status, body) => Err(format!("{status}: {body}")),
@@ -279,10 +266,7 @@ impl Drop for Lethe {
 /// Where it cannot be started or is ended by a signal.
 #[must_use]
 pub fn verb(program: &str, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(program)
-        .args(args)
-        .output()
-        .expect("lethe starts");
+    let output = Command::new(program).args(args).output().expect("lethe starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().expect("an exit code");
     (code, text(&output.stdout), text(&output.stderr))

@@ -32,10 +32,7 @@ pub struct Process {
 /// A command for a program that dies with this process.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--", program])
-        .stdin(Stdio::null())
-        .process_group(0);
+    command.args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null()).process_group(0);
     command
 }
 
@@ -47,23 +44,16 @@ impl Process {
     #[must_use]
     pub fn start(name: &str, command: Command) -> Self {
         let (answer, answered) = sync_channel(1);
-        keeper()
-            .send((command, answer))
-            .expect("the keeper lives as long as the process");
+        keeper().send((command, answer)).expect("the keeper lives as long as the process");
         let child = answered.recv().expect("the keeper answers every order").unwrap_or_else(|error| {
             panic!("{name} cannot be started: {error} (setpriv is in the Debian package util-linux)")
         });
-        Self {
-            name: name.to_owned(),
-            child,
-        }
+        Self { name: name.to_owned(), child }
     }
 
     /// How it ended, if it did.
     pub fn exit(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .expect("a child can be asked for its status")
+        self.child.try_wait().expect("a child can be asked for its status")
     }
 
     /// Waits for its end.
@@ -135,14 +125,8 @@ fn set_janitor(path: &Path) {
     const SWEEP: &str =
         "trap '' INT TERM HUP; cat; rm -rf -- \"$1\" || { sleep 1; rm -rf -- \"$1\"; }";
     let mut command = Command::new("sh");
-    command
-        .args(["-c", SWEEP, "janitor"])
-        .arg(path)
-        .process_group(0);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(["-c", SWEEP, "janitor"]).arg(path).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let janitor = command.spawn().expect("sh starts");
     // The pipe stays open until this process ends, however that happens.
     std::mem::forget(janitor);
@@ -157,10 +141,7 @@ fn keeper() -> &'static Sender<Order> {
                 let _ = answer.send(command.spawn());
             }
         };
-        thread::Builder::new()
-            .name("keeper".to_owned())
-            .spawn(keep)
-            .expect("a thread starts");
+        thread::Builder::new().name("keeper".to_owned()).spawn(keep).expect("a thread starts");
         orders
     })
 }

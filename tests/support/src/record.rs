@@ -33,9 +33,7 @@ impl Record {
     /// Why it ended, where it is a tombstone.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        self.value
-            .is_none()
-            .then(|| self.header("lethe-reason").unwrap_or_default())
+        self.value.is_none().then(|| self.header("lethe-reason").unwrap_or_default())
     }
 }
 
@@ -43,10 +41,7 @@ impl From<&BorrowedMessage<'_>> for Record {
     fn from(message: &BorrowedMessage<'_>) -> Self {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             let own = |header: rdkafka::message::Header<'_, &[u8]>| {
-                (
-                    header.key.to_owned(),
-                    header.value.unwrap_or_default().to_vec(),
-                )
+                (header.key.to_owned(), header.value.unwrap_or_default().to_vec())
             };
             headers.iter().map(own).collect()
         });

@@ -19,9 +19,7 @@ pub fn files_with(path: &Path, marker: &[u8]) -> Vec<PathBuf> {
 #[must_use]
 pub fn extent(path: &Path) -> (usize, usize) {
     let mut extent = (0, 0);
-    visit(path, &mut |_, bytes| {
-        extent = (extent.0 + 1, extent.1 + bytes.len())
-    });
+    visit(path, &mut |_, bytes| extent = (extent.0 + 1, extent.1 + bytes.len()));
     extent
 }
 

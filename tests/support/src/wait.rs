@@ -15,10 +15,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// After [`PATIENCE`].
 pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Result<T, String>) -> T {
     within(PATIENCE, attempt).unwrap_or_else(|objection| {
-        panic!(
-            "waited {} s for: {what}; last seen: {objection}",
-            PATIENCE.as_secs()
-        )
+        panic!("waited {} s for: {what}; last seen: {objection}", PATIENCE.as_secs())
     })
 }
 
