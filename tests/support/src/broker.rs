@@ -70,6 +70,7 @@ pub struct Broker {
     port: u16,
     /// KRaft's controller or ZooKeeper.
     port_metadata: u16,
+    /// ZooKeeper, of the version that needs it, and then the broker.
     processes: Mutex<Vec<Process>>,
 }
 
@@ -130,13 +131,9 @@ impl Broker {
         config
     }
 
-    /// Stops it at once, as a power failure would; what it wrote stays.
+    /// Stops it at once, as a power failure would; what it wrote stays. ZooKeeper goes on.
     pub fn stop(&self) {
-        // In the reverse order: the broker before its ZooKeeper.
-        let mut processes = self.lock();
-        while let Some(mut process) = processes.pop() {
-            process.kill();
-        }
+        drop(self.lock().pop());
     }
 
     /// Starts it again where it was, after [`Broker::stop`].
@@ -147,9 +144,9 @@ impl Broker {
         let mut processes = self.lock();
         // ZooKeeper remembers the former broker until its session ends, and refuses a new one until then.
         let outcome = within(PATIENCE, || {
-            let outcome = self.launch(&mut processes);
+            let outcome = self.start_kafka(&mut processes);
             if outcome.is_err() {
-                processes.clear();
+                drop(processes.pop());
             }
             outcome
         });
@@ -181,7 +178,12 @@ impl Broker {
         let (port, port_metadata) = (free_port(), free_port());
         let broker = Self { version, dir, port, port_metadata, processes: Mutex::new(Vec::new()) };
         broker.configure()?;
-        broker.launch(&mut broker.lock())?;
+        let mut processes = broker.lock();
+        if version == Version::V2 {
+            broker.start_zookeeper(&mut processes);
+        }
+        broker.start_kafka(&mut processes)?;
+        drop(processes);
         Ok(broker)
     }
 
@@ -235,13 +237,14 @@ impl Broker {
         if status.success() { Ok(()) } else { Err(self.said("format.log")) }
     }
 
-    fn launch(&self, processes: &mut Vec<Process>) -> Result<(), String> {
-        if self.version == Version::V2 {
-            let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-            let mut command = self.java(main, "128m", "zookeeper.log");
-            command.arg(self.dir.join("zookeeper.properties"));
-            processes.push(Process::start("ZooKeeper", command));
-        }
+    fn start_zookeeper(&self, processes: &mut Vec<Process>) {
+        let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+        let mut command = self.java(main, "128m", "zookeeper.log");
+        command.arg(self.dir.join("zookeeper.properties"));
+        processes.push(Process::start("ZooKeeper", command));
+    }
+
+    fn start_kafka(&self, processes: &mut Vec<Process>) -> Result<(), String> {
         let mut command = self.java("kafka.Kafka", "512m", "kafka.log");
         command.arg(self.dir.join("server.properties"));
         processes.push(Process::start("Kafka", command));
@@ -291,7 +294,11 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.stop();
+        let mut processes = self.lock();
+        while let Some(process) = processes.pop() {
+            drop(process);
+        }
+        drop(processes);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
