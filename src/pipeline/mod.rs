@@ -30,6 +30,7 @@ pub mod settings;
 pub mod shutdown;
 mod startup;
 pub mod transaction;
+mod trust;
 pub mod worker;
 
 pub use control_reader::SettingsCheck;
