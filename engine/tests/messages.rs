@@ -523,3 +523,61 @@ fn an_aborted_batch_has_not_happened() {
         "#,
     );
 }
+
+/// A message that burns, or whose conversation is shorter, does so on time also when what would have ended it
+/// before is lengthened.
+#[test]
+fn a_longer_policy_leaves_shorter_lives_alone() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "2s"}}
+        0 control terms/b {"transit_limit": "2s"}
+        0 control conversation/a/short {"retention": "3s"}
+        1 send a/c/m @1 ttl=3 => +store a/c/m
+        1 send a/short/m @1 => +store a/short/m
+        1 send b/c/m @1 ttl=3 => +transit b/c/m
+        2 control tenant/a {"message": {"storage": "in", "retention": "1h"}}
+        2 control terms/b null
+        2 look
+        4 look => -store a/c/m burned, -store a/short/m expired, -transit b/c/m burned
+        "#,
+    );
+}
+
+/// A minimum of nothing keeps nothing, also where a message's time is ahead of the clock.
+#[test]
+fn no_minimum_keeps_nothing_ahead_of_its_time() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "1h"}}
+        1 send a/c/m @60 => +store a/c/m
+        2 recall a/c/m @60 => -store a/c/m recalled
+        3 send a/c/n @60 => +store a/c/n
+        4 control tenant/a null
+        4 look => -store a/c/n opted-out
+        "#,
+    );
+}
+
+/// What changes after a restart is a change all the same: the tenant is read as it was before.
+#[test]
+fn a_change_right_after_a_restart_is_seen() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "3s"}}
+        0 control hold/1 {"tenant": "a", "reason": "a court"}
+        1 send a/c/m @1 => +store a/c/m
+        5 look
+        5 reopen
+        6 control hold/1 null
+        6 look => -store a/c/m expired
+        7 send a/c/n @7 => +store a/c/n
+        7 reopen
+        8 control tenant/a null
+        8 look => -store a/c/n opted-out
+        8 reopen
+        9 control tenant/a {"message": {"storage": "in", "retention": "1h"}}
+        9 send a/c/o @8 => +transit a/c/o
+        "#,
+    );
+}

@@ -31,7 +31,16 @@ pub const ENVIRONMENT_PREFIX: &str = "LETHE_";
 pub const KAFKA_SECTION: &str = "kafka";
 
 /// Variables that begin like keys but are read elsewhere: the file's path and the log filter.
-pub const OTHER_VARIABLES: [&str; 2] = ["LETHE_CONFIG", "LETHE_LOG"];
+const OTHER_VARIABLES: [&str; 2] = ["LETHE_CONFIG", "LETHE_LOG"];
+
+/// How variables begin that Kubernetes sets in a pod beside a service named `lethe`.
+const SERVICE_PREFIXES: [&str; 2] = ["LETHE_SERVICE_", "LETHE_PORT"];
+
+/// Whether a variable begins like a key, but is none of the configuration's.
+pub(super) fn is_elsewhere(variable: &str) -> bool {
+    OTHER_VARIABLES.contains(&variable)
+        || SERVICE_PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
 
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
     Key { name, default: Some(default), flag: None, meaning }

@@ -9,7 +9,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Metadata, Profile, Provider};
 
-use super::keys::{ENVIRONMENT_PREFIX, KAFKA_SECTION, KEYS, OTHER_VARIABLES};
+use super::keys::{ENVIRONMENT_PREFIX, KAFKA_SECTION, KEYS, is_elsewhere};
 
 /// Keys and values as text, from one place.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Layer {
     pub(super) fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let entries = variables.into_iter().filter_map(|(variable, value)| {
             let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?;
-            if OTHER_VARIABLES.contains(&variable.as_str()) {
+            if is_elsewhere(&variable) {
                 return None;
             }
             let known = KEYS.iter().find(|key| key.variable() == variable);

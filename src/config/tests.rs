@@ -58,6 +58,8 @@ fn values_of_sections_come_from_variables_too() {
         ("LETHE_DEAD_LETTERS_VALUES", "true"),
         ("LETHE_LOG", "debug"),
         ("LETHE_CONFIG", "elsewhere.toml"),
+        ("LETHE_SERVICE_HOST", "10.0.0.1"),
+        ("LETHE_PORT_9644_TCP", "tcp://10.0.0.1:9644"),
         ("PATH", "/bin"),
     ];
     let pipeline = load("[topics]\nmessages = 'in'", &variables, &[]).unwrap().pipeline;

@@ -28,7 +28,7 @@ fn describe() {
     }
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::gauge!(names::CONTROL_TRUSTED).set(1.0);
-    metrics::gauge!(names::EXPIRY_LAG).set(0.0);
+    metrics::gauge!(names::EXPIRY_LAG_SECONDS).set(0.0);
     metrics::counter!(names::CONTROL_REFUSED).absolute(0);
 }
 

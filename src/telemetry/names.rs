@@ -45,7 +45,7 @@ pub const RECORDS: &str = "lethe_records_total";
 /// Tombstones by reason.
 pub const TOMBSTONES: &str = "lethe_tombstones_total";
 /// How overdue the oldest overdue record is.
-pub const EXPIRY_LAG: &str = "lethe_expiry_lag_seconds";
+pub const EXPIRY_LAG_SECONDS: &str = "lethe_expiry_lag_seconds";
 /// Dead letters by error.
 pub const DEAD_LETTERS: &str = "lethe_dead_letters_total";
 /// Events that found nothing to act on.
@@ -57,7 +57,7 @@ pub const CONTROL_REFUSED: &str = "lethe_control_refused_total";
 /// Whether the control topic is trusted.
 pub const CONTROL_TRUSTED: &str = "lethe_control_trusted";
 /// The host's clock less the broker's.
-pub const CLOCK_DIFFERENCE: &str = "lethe_clock_difference_seconds";
+pub const CLOCK_DIFFERENCE_SECONDS: &str = "lethe_clock_difference_seconds";
 /// Live records.
 pub const LIVE_RECORDS: &str = "lethe_live_records";
 /// Partitions of this process.
@@ -104,7 +104,7 @@ pub const METRICS: &[Metric] = &[
     ),
     measured(
         gauge(
-            EXPIRY_LAG,
+            EXPIRY_LAG_SECONDS,
             &[],
             "How overdue the oldest overdue record of this process is; 0: nothing is overdue.",
         ),
@@ -135,7 +135,7 @@ pub const METRICS: &[Metric] = &[
     ),
     measured(
         gauge(
-            CLOCK_DIFFERENCE,
+            CLOCK_DIFFERENCE_SECONDS,
             &[],
             "The host's clock less the broker's: more than 60 s either way is an alert.",
         ),

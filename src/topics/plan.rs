@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::wanted::{Partitions, Wanted, millis, outputs};
+use super::wanted::{Partitions, Wanted, input_settings, millis, outputs};
 use super::{Current, Kind, Topic};
 use crate::config::TopicMaking;
 use crate::pipeline::settings::{CLASSES, Topics};
@@ -87,9 +87,12 @@ pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, with_input
             inputs.insert(name.to_owned(), input.clone());
         } else if with_inputs {
             let partitions = making.input_partitions;
-            let topic = name.to_owned();
-            plan.changes.push(Change::Create { topic, partitions, settings: vec![] });
-            inputs.insert(name.to_owned(), Topic { partitions, ..Topic::default() });
+            let (topic, settings) = (name.to_owned(), input_settings(making));
+            let made = settings.iter().cloned().collect();
+            let input = Topic { partitions, settings: made, own: vec![] };
+            plan.changes.push(Change::Create { topic, partitions, settings });
+            plan.check_input(name, &input, making);
+            inputs.insert(name.to_owned(), input);
         } else {
             plan.problems.push(format!(
                 "the input topic {name} does not exist: create it with the partitions that you \

@@ -192,12 +192,14 @@ fn an_input_that_is_missing_is_a_problem_unless_lethe_is_told_to_make_it() {
     assert!(plan_without.problems.concat().contains("im.profiles does not exist"));
     let text = Rendered(&plan_without).to_string();
     assert!(!text.contains("store.profiles") && text.contains("store.messages"), "{text}");
+    assert!(!text.contains("lethe.dlq"), "how wide it must be is not known yet: {text}");
 
     let told = plan(&Topics::default(), &MAKING, &current, true);
     assert_eq!(told.problems, Vec::<String>::new());
     let text = Rendered(&told).to_string();
     assert!(text.starts_with("+ create im.profiles with 4 partitions\n"), "{text}");
     assert!(text.contains("+ create store.profiles with 4 partitions\n"), "{text}");
+    assert_eq!(told.warnings, Vec::<String>::new(), "what lethe makes keeps content no longer");
 }
 
 #[test]

@@ -69,13 +69,15 @@ pub(super) struct Wanted {
 
 /// The topics of lethe that there must be beside these inputs.
 pub(super) fn outputs(topics: &Topics, making: &TopicMaking, inputs: &Current) -> Vec<Wanted> {
-    let widest = inputs.values().map(|input| input.partitions).max().unwrap_or(1);
+    // Topics that every input writes to are as wide as the widest, once all are known.
+    let known = CLASSES.into_iter().all(|class| inputs.contains_key(topics.input(class)));
+    let widest = inputs.values().map(|input| input.partitions).max().filter(|_| known);
     let roles = OUTPUTS.into_iter().chain([Role::Control]);
     roles
         .filter_map(|role| {
             let partitions = match role {
                 Role::Control => Partitions::Exactly(1),
-                Role::Audit | Role::DeadLetters => Partitions::AtLeast(widest),
+                Role::Audit | Role::DeadLetters => Partitions::AtLeast(widest?),
                 // Without its input a topic of a class has no use yet, and no known size.
                 Role::Input(class) | Role::Output(class, _) | Role::Changelog(class) => {
                     Partitions::AtLeast(inputs.get(topics.input(class))?.partitions)
@@ -169,6 +171,14 @@ fn settings(
             ],
         ),
     }
+}
+
+/// What an input that lethe makes is given: no more time than the transit limit.
+pub(super) fn input_settings(making: &TopicMaking) -> Vec<(String, String)> {
+    let keep_ms = millis(making.transit_limit).to_string();
+    [("cleanup.policy", "delete"), ("retention.ms", keep_ms.as_str())]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// A duration as a setting's number.

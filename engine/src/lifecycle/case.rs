@@ -262,8 +262,10 @@ impl<L: Ledger> Case<'_, L> {
             self.look_at(at_ms);
         }
         let ends_at_ms = self.view(conversation).due_ms(facts);
+        // What has a clock of its own keeps its alarm: the tenant's cursor may yet be slowed down.
+        let own_clock = facts.ttl_ms > 0 || conversation.is_some();
         if let Some(at_ms) = ends_at_ms
-            && passes_at_ms.is_none_or(|passes_at_ms| at_ms < passes_at_ms)
+            && (own_clock || passes_at_ms.is_none_or(|passes_at_ms| at_ms < passes_at_ms))
         {
             self.set_alarm(at_ms, facts.time_ms, id);
         }

@@ -223,6 +223,7 @@ impl<L: Ledger> Case<'_, L> {
                 Some(home) if rows.len() == rows_max => {
                     let line = self.books_mut().line_mut(storage);
                     line.cursor_ms = line.cursor_ms.max(home.time_ms - 1);
+                    line.horizon_ms = line.horizon_ms.max(home.time_ms);
                     line.resume = Some((home.time_ms, home.id.to_owned()));
                 }
                 _ => {
@@ -236,6 +237,8 @@ impl<L: Ledger> Case<'_, L> {
     fn arrive(&mut self, storage: Storage, limit_ms: i64) {
         let line = self.books_mut().line_mut(storage);
         line.cursor_ms = limit_ms;
+        // Also where the clock goes back: a cursor is never ahead of its horizon.
+        line.horizon_ms = line.horizon_ms.max(limit_ms);
         line.resume = None;
     }
 

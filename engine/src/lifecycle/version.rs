@@ -76,9 +76,8 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         latest: Option<Latest>,
     ) -> Result<Outcome, L::Error> {
-        let view = self.view(None);
-        let too_old = time_ms <= view.horizon_ms(Storage::Stored)
-            && time_ms <= view.horizon_ms(Storage::Transit);
+        // Older versions that come later are over by themselves: there is nothing to remember.
+        let too_old = self.tenant.books.has_forgotten(time_ms, id);
         if latest.is_none() && too_old {
             return Ok(Outcome::Over);
         }
@@ -111,7 +110,11 @@ impl<L: Ledger> Case<'_, L> {
             *latest.live_ms_mut(storage) = None;
             return Ok(());
         }
-        let facts = Facts { storage, time_ms: live_ms, ttl_ms: 0, ended: None };
+        let mut value = Vec::new();
+        let found = self.find(live_ms, id, &mut value)?;
+        // What ended it first is the reason, also if something kept it since.
+        let ended = found.and_then(|(_, entry)| Facts::of(live_ms, &entry).ended);
+        let facts = Facts { storage, time_ms: live_ms, ttl_ms: 0, ended };
         let reason = match verdict(&facts, &self.view(None)) {
             Verdict::Live { .. } => Reason::Removed,
             Verdict::Kept(end, _) | Verdict::Ended(end) => end.reason,

@@ -147,6 +147,7 @@ impl Known {
             ended: None,
             maybe: BTreeSet::new(),
             tombstoned: false,
+            endings: 0,
         };
         let may = self.may(world, &mut slot, how);
         let right = match emitted {
@@ -177,11 +178,19 @@ impl Known {
         let rules = &world.tenant.now;
         let burned = if how.ttl > 0 { Is::at(slot.time + how.ttl, world.now, world.now_max) } else { Is::No };
         let mut may = May::default();
+        if self.recalled {
+            slot.maybe.insert(Reason::Recalled);
+        }
+        if burned != Is::No {
+            slot.maybe.insert(Reason::Burned);
+        }
         let ended = ended_as_stored(world, slot);
         let ended = if self.recalled { slot.end(Reason::Recalled); Is::Yes } else { ended.max(burned) };
         let kept = rules.held || slot.kept_until(rules) > world.now;
         let kept_surely = (rules.held || slot.kept_until(rules) > world.now_max) && !forgettable(world, slot);
         let (store, pass) = match (rules.covers(slot.time), ended) {
+            // What was sent while its use had ended, and comes when it goes on, may be either.
+            _ if rules.opted_in && slot.time <= world.tenant.ended_until => (ended != Is::Yes || kept, true),
             (false, _) => (false, true),
             (true, Is::No) => (true, false),
             (true, Is::Maybe) => (true, true),
@@ -242,7 +251,7 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
     for past in &tenant.past {
         let aged = slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
         let end = match (past.rules.opted_in, past.rules.covers(slot.time)) {
-            (true, true) => Is::at(aged, past.until, past.until_maybe),
+            (true, true) => Is::at(aged, past.until(slot.conversation.as_deref()), past.until_maybe),
             (true, false) => Is::at(aged, i64::MIN, past.until_maybe),
             (false, _) => Is::at(slot.time + past.rules.transit_limit, i64::MIN, past.until_maybe),
         };
@@ -261,7 +270,8 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
         slot.end(Reason::Expired);
     }
     slot.note(&tenant.now, world.now, world.now_max);
-    is.max(slot.is_ended())
+    let now = slot.ends(&tenant.now).iter().map(|end| Is::at(end.1, world.now, world.now_max)).max();
+    is.max(now.unwrap_or(Is::No))
 }
 
 /// Whether transit content of that time has ended before it came.
@@ -269,7 +279,7 @@ fn ended_as_transit(world: &World<'_>, slot: &Slot) -> Is {
     let tenant = world.tenant;
     let past = tenant.past.iter().map(|past| {
         let ended = slot.time + past.rules.transit_limit;
-        Is::at(ended, past.until, past.until_maybe)
+        Is::at(ended, past.transit_until(), past.until_maybe)
     });
     let now = Is::at(slot.time + tenant.now.transit_limit, world.now, world.now_max);
     let with_the_tenant = if slot.time <= tenant.floor && (tenant.now.ended || slot.time <= tenant.ended_until) {

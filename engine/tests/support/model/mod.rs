@@ -60,6 +60,8 @@ pub struct Slot {
     /// It may have ended, for one of these.
     pub maybe: BTreeSet<Reason>,
     pub tombstoned: bool,
+    /// So many changes have ended it: then the reason may be that of a change, or its age.
+    pub endings: u32,
 }
 
 /// Whether something has ended: the clock may have shown it without making it certain.
@@ -132,6 +134,8 @@ impl Model {
             self.tombstone(step.now, seen)?;
         }
         match did.looked {
+            // A clock that has gone back may wait for its own time again.
+            Some(Looked { more: false, .. }) if step.now < self.now_max => Ok(()),
             Some(Looked { more: false, overdue_since_ms }) => {
                 if overdue_since_ms.is_some() {
                     return Err("nothing more to do, but something is overdue".to_owned());
@@ -147,13 +151,9 @@ impl Model {
     pub fn control(&mut self, now: i64, written: i64, key: &str, value: Option<&str>, did: &Did) -> Result<(), String> {
         self.now_max = self.now_max.max(now);
         self.advance(now);
-        let (at, in_force_at) = (written.min(now), self.in_force_at);
-        if self.policies.take(key, value, at, now) == Some(at) {
-            self.advance(now);
-            self.in_force_at = in_force_at;
-        } else {
-            self.advance(now);
-        }
+        let at = written.min(now);
+        let at_once = self.policies.take(key, value, at, now) == Some(at);
+        self.advance_but(now, at_once.then_some(key));
         for seen in &did.seen {
             self.tombstone(now, seen)?;
         }
@@ -162,18 +162,26 @@ impl Model {
 
     /// Puts in force what is due, in the order of its times.
     fn advance(&mut self, now: i64) {
+        self.advance_but(now, None);
+    }
+
+    /// The same; a record that took effect as it came, its clock may leave behind again.
+    fn advance_but(&mut self, now: i64, at_once: Option<&str>) {
         while let Some((at, due)) = self.policies.next_due().filter(|(at, _)| *at <= now) {
-            self.in_force_at = self.in_force_at.max(at);
+            if !matches!(&due, Due::Waiting(key) if Some(key.as_str()) == at_once) {
+                self.in_force_at = self.in_force_at.max(at);
+            }
             let at = match &due {
                 Due::Waiting(key) => {
+                    let conversation = key.strip_prefix("conversation/").and_then(|key| key.split('/').nth(1));
                     for tenant in self.policies.touched(key) {
-                        self.close(&tenant, at, !key.starts_with("hold/"));
+                        self.close(&tenant, at, !key.starts_with("hold/"), conversation);
                     }
                     at
                 }
                 Due::End(tenant) => {
                     let tenant = tenant.clone();
-                    self.close(&tenant, at, true);
+                    self.close(&tenant, at, true, None);
                     at
                 }
             };
@@ -188,12 +196,14 @@ impl Model {
     }
 
     /// Notes what the rules in force have ended by now, before they change.
-    fn close(&mut self, name: &str, at: i64, closes: bool) {
+    fn close(&mut self, name: &str, at: i64, closes: bool, conversation: Option<&str>) {
         let now_max = self.now_max;
         let rules = self.policies.tenant(name).now.clone();
         let at = if closes { at } else { i64::MIN };
         for slot in self.slots().filter(|slot| slot.tenant == name) {
-            slot.note(&rules, at, now_max);
+            let concerns = conversation.is_none() || slot.conversation.as_deref() == conversation;
+            let concerns = concerns && (conversation.is_none() || slot.storage == Storage::Stored);
+            slot.note(&rules, if concerns { at } else { i64::MIN }, now_max);
         }
     }
 
@@ -206,10 +216,13 @@ impl Model {
             if slot.storage == Storage::Stored {
                 newest = newest.max(slot.time);
             }
+            let opted_out = change.opted_out || slot.time < change.since;
+            if change.ended || opted_out {
+                slot.endings += 1;
+            }
             if change.ended {
                 slot.end(Reason::Ended);
             }
-            let opted_out = change.opted_out || slot.time < change.since;
             if opted_out && slot.storage == Storage::Stored {
                 slot.end(Reason::OptedOut);
             }
@@ -217,7 +230,7 @@ impl Model {
         }
         if change.since > i64::MIN {
             let tenant = self.policies.tenant(&change.tenant);
-            tenant.floor = tenant.floor.max(newest.min(change.since - 1));
+            tenant.floor = tenant.floor.max(change.since - 1);
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
@@ -245,7 +258,11 @@ impl Model {
             return Err(format!("the minimum keeps it: {seen}"));
         }
         let may = slot.ended.as_ref().unwrap_or(&slot.maybe);
-        if !may.contains(reason) {
+        let either = [Reason::OptedOut, Reason::Ended, Reason::Expired, Reason::Undelivered];
+        // Under the rules of this moment another end may be the earliest.
+        let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
+        let has_ended = slot.ended.is_some() || !may.is_empty();
+        if !may.contains(reason) && !(has_ended && also) && !(slot.endings > 0 && either.contains(reason)) {
             return Err(format!("it has not ended so: {seen}; could be {:?}", may));
         }
         slot.tombstoned = true;

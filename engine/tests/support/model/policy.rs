@@ -49,10 +49,24 @@ impl Rules {
 #[derive(Clone, Debug)]
 pub struct Past {
     pub rules: Rules,
-    /// What they ended up to here has ended.
-    pub until: i64,
+    /// What they ended up to here has ended (of a conversation, if a change of that alone ended them).
+    until: i64,
+    conversation: Option<String>,
     /// What they ended between that and here may have: the clock had shown it when the change came.
     pub until_maybe: i64,
+}
+
+impl Past {
+    /// Up to when it is certain what these rules ended, in a conversation.
+    pub fn until(&self, conversation: Option<&str>) -> i64 {
+        let concerns = self.conversation.is_none() || self.conversation.as_deref() == conversation;
+        if concerns { self.until } else { i64::MIN }
+    }
+
+    /// The same for what was in transit, which no conversation has a say in.
+    pub fn transit_until(&self) -> i64 {
+        self.until(None)
+    }
 }
 
 /// One tenant.
@@ -163,16 +177,17 @@ impl Policies {
             }
         }
         let touched = self.touched(key);
-        touched.iter().filter_map(|name| self.renew(name, at, now_max, parts[0] != "hold")).collect()
+        let conversation = parts.get(2).copied();
+        touched.iter().filter_map(|name| self.renew(name, at, now_max, parts[0] != "hold", conversation)).collect()
     }
 
     /// Puts a tenant's end in force.
     pub fn end(&mut self, name: &str, at: i64, now_max: i64) -> Vec<Change> {
-        self.renew(name, at, now_max, true).into_iter().collect()
+        self.renew(name, at, now_max, true, None).into_iter().collect()
     }
 
     /// Works out a tenant's rules again, as of a time.
-    fn renew(&mut self, name: &str, at: i64, now_max: i64, closes: bool) -> Option<Change> {
+    fn renew(&mut self, name: &str, at: i64, now_max: i64, closes: bool, conversation: Option<&str>) -> Option<Change> {
         let class = self.class;
         let held = self.is_held(name);
         let tenant = self.tenants.get_mut(name)?;
@@ -180,7 +195,7 @@ impl Policies {
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let until = if closes { at } else { i64::MIN };
         let past = std::mem::replace(&mut tenant.now, rules);
-        tenant.past.push(Past { rules: past, until, until_maybe: now_max.max(until) });
+        tenant.past.push(Past { rules: past, until, conversation: conversation.map(str::to_owned), until_maybe: now_max.max(until) });
         if had_ended && !tenant.now.ended {
             tenant.ended_until = tenant.ended_until.max(now_max);
         }

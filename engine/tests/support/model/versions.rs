@@ -65,7 +65,9 @@ impl Versions {
             if !emitted.is_empty() {
                 return Err(format!("{key} was emitted, but nothing may come of it"));
             }
-            if is_newer {
+            if is_newer && known.slots.is_empty() && world.tenant.now.ended {
+                known.over = known.over.max(at);
+            } else if is_newer {
                 known.replace(at, true, None);
             }
             return Ok(());
@@ -88,6 +90,7 @@ impl Known {
             ended: None,
             maybe: BTreeSet::new(),
             tombstoned: false,
+            endings: 0,
         };
         let (store, transit, nothing) = may(world, class, &slot);
         let nothing = nothing || at <= self.over;
@@ -102,6 +105,10 @@ impl Known {
         match emitted {
             Some(_) => {
                 slot.note(&world.tenant.now, i64::MIN, world.now_max);
+                if slot.storage == Storage::Stored && (nothing || transit) {
+                    // It may have come as ended, to be kept for a while.
+                    slot.maybe.extend([Reason::Expired, Reason::Ended, Reason::OptedOut]);
+                }
                 self.replace(at, false, Some(slot));
             }
             None => {
@@ -133,7 +140,7 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     let tenant = world.tenant;
     let rules = &tenant.now;
     if class == Class::Config {
-        let unsure = slot.time <= tenant.floor;
+        let unsure = slot.time <= tenant.floor.max(tenant.ended_until);
         return (rules.opted_in, false, !rules.opted_in || unsure);
     }
     let mut ended = if slot.time <= tenant.floor { Is::Maybe } else { Is::No };
@@ -144,15 +151,19 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
         let aged = slot.time + past.rules.retention("");
         let limit = slot.time + past.rules.transit_limit;
         ended = ended.max(match (past.rules.opted_in, past.rules.covers(slot.time)) {
-            (true, true) => Is::at(aged, past.until, past.until_maybe),
+            (true, true) => Is::at(aged, past.transit_until(), past.until_maybe),
             (true, false) => Is::at(aged, i64::MIN, past.until_maybe),
             (false, _) => Is::at(limit, i64::MIN, past.until_maybe),
         });
-        over = over.max(Is::at(limit, past.until, past.until_maybe));
+        over = over.max(Is::at(limit, past.transit_until(), past.until_maybe));
     }
     ended = ended.max(Is::at(slot.time + rules.retention(""), world.now, world.now_max));
     over = over.max(Is::at(slot.time + rules.transit_limit, world.now, world.now_max));
     let kept = rules.held || slot.kept_until(rules) > world.now || world.suspended;
+    if rules.opted_in && slot.time <= tenant.ended_until {
+        // What was sent while its use had ended, and comes when it goes on, may be either.
+        return (true, over != Is::Yes, over != Is::No || ended != Is::No);
+    }
     if !rules.covers(slot.time) {
         return (false, over != Is::Yes, over != Is::No);
     }
