@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::LOOK;
 use crate::config::Settings;
 use crate::http::{Server, Shown};
-use crate::pipeline;
+use crate::pipeline::{self, Shutdown, Surroundings};
 use crate::telemetry::health::{Health, Readiness};
 use crate::telemetry::{metrics, names};
 
@@ -27,7 +27,7 @@ const WORKERS: &str = "2";
 pub(super) struct Lethe {
     health: Arc<Health>,
     metrics: PrometheusHandle,
-    stop: Arc<AtomicBool>,
+    shutdown: Arc<Shutdown>,
     pipeline: JoinHandle<anyhow::Result<()>>,
     /// Serves HTTP until this is dropped.
     runtime: Runtime,
@@ -59,14 +59,17 @@ impl Lethe {
         let (serving, ended) = oneshot::channel::<()>();
         runtime.spawn(server.serve(async { drop(ended.await) }));
 
-        let stop = Arc::new(AtomicBool::new(false));
-        // The embedded broker never removes a control record, and has no settings to ask for.
-        let check = Box::new(|| Some(Ok(())));
-        let (its_health, its_stop) = (Arc::clone(&health), Arc::clone(&stop));
+        let shutdown = Arc::new(Shutdown::default());
+        let surroundings = Surroundings {
+            health: Arc::clone(&health),
+            // The embedded broker never removes a control record, and has no settings to ask for.
+            settings_check: Box::new(|| Some(Ok(()))),
+            shutdown: Arc::clone(&shutdown),
+        };
         let pipeline = thread::Builder::new()
             .name("lethe".to_owned())
-            .spawn(move || Ok(pipeline::run(settings.pipeline, its_health, its_stop, check)?))?;
-        Ok(Self { health, metrics, stop, pipeline, runtime, http, _serving: serving })
+            .spawn(move || Ok(pipeline::run(settings.pipeline, surroundings)?))?;
+        Ok(Self { health, metrics, shutdown, pipeline, runtime, http, _serving: serving })
     }
 
     /// Where its pages are.
@@ -110,7 +113,7 @@ impl Lethe {
     /// Stops it cleanly; what its metrics said last.
     pub(super) fn stop(self) -> anyhow::Result<String> {
         self.health.stopping();
-        self.stop.store(true, Ordering::Release);
+        self.shutdown.stop();
         self.pipeline.join().map_err(|_| anyhow!("lethe has panicked"))??;
         let page = metrics::render(&self.metrics, &self.health);
         self.runtime.shutdown_background();
