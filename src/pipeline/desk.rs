@@ -14,7 +14,7 @@ use super::counters::Counters;
 use super::error::PipelineError;
 use super::outputs::Writer;
 use super::partition::{Live, Stage};
-use super::seam::{Fault, InputRecord, Output, PartitionId, Role};
+use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
 use super::settings::{
     BATCH_BYTES_MAX, BATCH_CONTROL_MAX, BATCH_EFFECTS_MAX, BATCH_RECORDS_MAX, LOOK_ROWS,
     PipelineSettings, RECORD_OVERHEAD_BYTES,
@@ -295,7 +295,7 @@ impl InputRecord for NoRecord {
         match *self {}
     }
 
-    fn headers(&self, _visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+    fn headers(&self, _visit: VisitHeader<'_>) {
         match *self {}
     }
 }

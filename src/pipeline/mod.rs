@@ -27,12 +27,14 @@ mod restore;
 mod run;
 pub mod seam;
 pub mod settings;
-pub mod shutdown;
+mod shutdown;
 mod startup;
 pub mod transaction;
+mod trust;
 pub mod worker;
 
 pub use control_reader::SettingsCheck;
 pub use error::PipelineError;
-pub use run::run;
+pub use run::{Surroundings, run};
 pub use settings::{Beginning, PipelineSettings, Topics};
+pub use shutdown::Shutdown;

@@ -1,6 +1,5 @@
 //! The pipeline in threads: a reader of the control topic, and the workers.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
@@ -19,20 +18,22 @@ use super::startup;
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
 
-/// Runs until `stop` is set, or until something is wrong that an operator has to mend.
-///
-/// `health` was made for as many workers as the settings say; `check` tells whether the control
-/// topic's settings are safe.
+/// What the pipeline is given by the process around it.
+pub struct Surroundings {
+    /// Told of what the workers do; made for as many workers as the settings say.
+    pub health: Arc<Health>,
+    /// Whether the control topic's settings are safe.
+    pub settings_check: SettingsCheck,
+    /// The wish to stop; a thread that cannot go on has it too.
+    pub shutdown: Arc<Shutdown>,
+}
+
+/// Runs until it is told to stop, or until something is wrong that an operator has to mend.
 ///
 /// # Errors
 /// What an operator has to do something about; everything else is mended, or waited for.
-pub fn run(
-    settings: PipelineSettings,
-    health: Arc<Health>,
-    stop: Arc<AtomicBool>,
-    check: SettingsCheck,
-) -> Result<(), PipelineError> {
-    let shutdown = Shutdown::new(stop);
+pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(), PipelineError> {
+    let Surroundings { health, settings_check: check, shutdown } = surroundings;
     let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
     let settings = Arc::new(settings);
     let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
@@ -53,7 +54,7 @@ pub fn run(
     );
     let first = FirstError::new(&shutdown);
     thread::scope(|scope| {
-        let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &shutdown);
+        let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &*shutdown);
         let mut threads = Vec::new();
         threads.push(spawn(scope, "control".to_owned(), first, move || {
             read_control(kafka, shared, check, shutdown)
@@ -163,7 +164,7 @@ impl<'a> FirstError<'a> {
     fn report(&self, error: PipelineError) {
         tracing::error!("{error}");
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.shutdown.fail();
+        self.shutdown.stop();
     }
 
     fn take(self) -> Result<(), PipelineError> {
@@ -176,7 +177,7 @@ struct StopOnPanic<'a>(&'a FirstError<'a>);
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.shutdown.fail();
+            self.0.shutdown.stop();
         }
     }
 }

@@ -125,6 +125,9 @@ pub enum Polled<R> {
     Nothing,
 }
 
+/// Is given a header's name and value.
+pub type VisitHeader<'a> = &'a mut dyn FnMut(&[u8], Option<&[u8]>);
+
 /// An input record; its value is content.
 pub trait InputRecord {
     /// Where it comes from.
@@ -136,7 +139,7 @@ pub trait InputRecord {
     /// Its content.
     fn value(&self) -> Option<&[u8]>;
     /// Its headers, in order.
-    fn headers(&self, visit: &mut dyn FnMut(&[u8], Option<&[u8]>));
+    fn headers(&self, visit: VisitHeader<'_>);
 }
 
 /// A committed position, with what was committed beside it.

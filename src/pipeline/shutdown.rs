@@ -1,47 +1,34 @@
 //! The wish to stop, seen by every thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-/// How soon a waiting thread notices.
-const NOTICE: Duration = Duration::from_millis(20);
-
-/// Comes from the process around the pipeline, or from a thread of it that cannot go on.
-#[derive(Debug)]
+/// Set once, by a signal or by a thread that cannot go on.
+#[derive(Debug, Default)]
 pub struct Shutdown {
-    asked: Arc<AtomicBool>,
-    failed: AtomicBool,
+    stopping: AtomicBool,
+    gate: Mutex<()>,
+    bell: Condvar,
 }
 
 impl Shutdown {
-    /// Follows the process's wish.
-    #[must_use]
-    pub fn new(asked: Arc<AtomicBool>) -> Self {
-        Self { asked, failed: AtomicBool::new(false) }
-    }
-
-    /// A thread cannot go on: the others stop too.
-    pub fn fail(&self) {
-        self.failed.store(true, Ordering::Release);
+    /// Everybody stops.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bell.notify_all();
     }
 
     /// Whether everybody stops.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.asked.load(Ordering::Acquire) || self.failed.load(Ordering::Acquire)
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Waits, but not beyond the wish to stop.
     pub fn wait(&self, time: Duration) {
-        let until = Instant::now() + time;
-        while !self.is_stopping() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::sleep(left.min(NOTICE));
-        }
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _woken = self.bell.wait_timeout_while(gate, time, |()| !self.is_stopping());
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
-    Bounds, Committed, Fault, Input, InputRecord, Membership, PartitionId, Polled,
+    Bounds, Committed, Fault, Input, InputRecord, Membership, PartitionId, Polled, VisitHeader,
 };
 use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
@@ -246,7 +246,7 @@ impl InputRecord for RdRecord<'_> {
         self.message.payload()
     }
 
-    fn headers(&self, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+    fn headers(&self, visit: VisitHeader<'_>) {
         native::headers(&self.message, visit);
     }
 }

@@ -1,6 +1,6 @@
 //! Kafka through rdkafka: the real side of the seam.
 //!
-//! [`native`] is the one audited module with unsafe code.
+//! `native` is the one audited module with unsafe code.
 
 mod config;
 mod context;

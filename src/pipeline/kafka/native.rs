@@ -13,6 +13,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::super::seam::VisitHeader;
+
 /// The consumer's generation and whether it has a member id; none without a group.
 pub(super) fn membership<C>(consumer: &BaseConsumer<C>) -> Option<(i32, bool)>
 where
@@ -36,7 +38,7 @@ where
 
 /// Visits a record's headers as bytes. rdkafka's own accessor panics on a name that is not UTF-8,
 /// which is for a producer to choose.
-pub(super) fn headers(message: &BorrowedMessage<'_>, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+pub(super) fn headers(message: &BorrowedMessage<'_>, visit: VisitHeader<'_>) {
     // SAFETY: the message is borrowed, and with it the headers that it owns; names are
     // NUL-terminated, values have the size that librdkafka states; both live as long as the message.
     unsafe {

@@ -60,8 +60,8 @@ impl Output for RdOutput {
         self.producer.init_transactions(CALL_TIMEOUT).map_err(|error| {
             match errors::transaction(&what, &error) {
                 // Nothing was begun: to be tried again with this producer.
-                Fault::Abort(text) => Fault::Retry(text),
-                fault => fault,
+                Fault::Abort(text) | Fault::Retry(text) => Fault::Retry(text),
+                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
             }
         })
     }
@@ -126,8 +126,8 @@ impl Output for RdOutput {
             .send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
             .map_err(|error| match errors::transaction(what, &error) {
                 // The whole batch is tried again, after a wait.
-                Fault::Retry(text) => Fault::Abort(text),
-                fault => fault,
+                Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
+                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
             })
             .map_err(|fault| self.cause(fault))
     }
@@ -145,16 +145,17 @@ impl Output for RdOutput {
                 Err(error) => error,
             };
             // Before librdkafka has asked for the commit, nothing can have been committed.
-            let fault = match error {
-                KafkaError::Flush(_) => {
-                    Fault::Abort(format!("waiting for acknowledgements: {error}"))
-                }
-                _ => errors::transaction("committing", &error),
+            let fault = if matches!(error, KafkaError::Flush(_)) {
+                Fault::Abort(format!("waiting for acknowledgements: {error}"))
+            } else {
+                errors::transaction("committing", &error)
             };
             match fault {
                 Fault::Retry(_) if started.elapsed() < 2 * CALL_TIMEOUT => {}
                 Fault::Retry(text) => return Err(Fault::Unknown(text)),
-                fault => return Err(self.cause(fault)),
+                fault @ (Fault::Abort(_) | Fault::Unknown(_) | Fault::Stop(_)) => {
+                    return Err(self.cause(fault));
+                }
             }
         }
     }
