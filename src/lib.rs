@@ -9,13 +9,16 @@
 //! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
 //! - [`telemetry`]: metrics, logs, health.
 //! - [`http`]: what a load balancer, Prometheus and a person see.
+//! - [`demo`]: all of it in one process, with a proof; [`traffic`]: what it is fed with.
 //! - [`cli`]: the verbs; [`error`]: why one failed.
 
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod http;
 pub mod pipeline;
 pub mod telemetry;
 pub mod topics;
+pub mod traffic;

@@ -3,6 +3,7 @@
 //! Invariant: exit codes are 0 (done), 1 (failed) and 2 (asked wrongly); whatever fails says what,
 //! where and what to do, on standard error.
 
+mod demo;
 mod run;
 mod settings;
 mod stop;
@@ -28,6 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Run),
+    Demo(demo::Demo),
     #[command(subcommand)]
     Topics(topics::Topics),
 }
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
         Verb::Run(verb) => run::run(&verb),
+        Verb::Demo(verb) => demo::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),
     };
     match done {
