@@ -93,8 +93,22 @@ fn durations_are_text() {
         valid("conversation/a/c", &[&with(duration)]);
     }
     for duration in [
-        "\"\"", "\"7\"", "\"d\"", "\"-1d\"", "\"+1d\"", "\"1.5h\"", "\"1w\"", "\"7 d\"", "\" 7d\"", "\"7D\"", "7", "null",
-        "\"1d12h\"", "\"99999999999999999999d\"", "\"9223372036854775807d\"", "\"Forever\"",
+        "\"\"",
+        "\"7\"",
+        "\"d\"",
+        "\"-1d\"",
+        "\"+1d\"",
+        "\"1.5h\"",
+        "\"1w\"",
+        "\"7 d\"",
+        "\" 7d\"",
+        "\"7D\"",
+        "7",
+        "null",
+        "\"1d12h\"",
+        "\"99999999999999999999d\"",
+        "\"9223372036854775807d\"",
+        "\"Forever\"",
     ] {
         refused("conversation/a/c", &[&with(duration)]);
     }
@@ -102,7 +116,10 @@ fn durations_are_text() {
 
 #[test]
 fn a_conversations_retention() {
-    valid("conversation/a/c", &["null", r#"{"retention": "1d"}"#, r#"{"retention": "1d", "effective_at": "@5"}"#]);
+    valid(
+        "conversation/a/c",
+        &["null", r#"{"retention": "1d"}"#, r#"{"retention": "1d", "effective_at": "@5"}"#],
+    );
     refused("conversation/a/c", &["{}", r#"{"effective_at": "@5"}"#]);
 }
 
@@ -127,7 +144,9 @@ fn times_are_rfc_3339() {
     for time in ["2026-01-01T00:00:00Z", "2026-01-01T08:00:00+08:00", "2026-01-01T00:00:00.5Z"] {
         valid("terms/a", &[&with(time)]);
     }
-    for time in ["2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "1767225600", "tomorrow", ""] {
+    for time in
+        ["2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "1767225600", "tomorrow", ""]
+    {
         refused("terms/a", &[&with(time)]);
     }
 }
@@ -158,13 +177,22 @@ fn a_hold_and_its_scope() {
 
 #[test]
 fn keys_have_their_shape() {
-    refused(
-        "",
-        &["null"],
-    );
+    refused("", &["null"]);
     for key in [
-        "tenant", "tenant/", "tenant/a/b", "tenants/a", "conversation/a", "conversation/a/", "conversation//c", "terms/",
-        "hold/", "hold", "policy/a", "tenant/*", "tenant/lethe:a", "/a",
+        "tenant",
+        "tenant/",
+        "tenant/a/b",
+        "tenants/a",
+        "conversation/a",
+        "conversation/a/",
+        "conversation//c",
+        "terms/",
+        "hold/",
+        "hold",
+        "policy/a",
+        "tenant/*",
+        "tenant/lethe:a",
+        "/a",
     ] {
         refused(key, &["null"]);
     }
@@ -177,7 +205,15 @@ fn parts_of_keys_are_encoded_in_one_way_alone() {
     valid("tenant/über", &["null"]);
     valid("conversation/a%2Fb/c%25", &["null"]);
     // Another encoding of the same id would be another key of the topic, and compaction would keep both.
-    for key in ["tenant/a%2fb", "tenant/%61", "tenant/a%", "tenant/a%2", "tenant/a%zz", "tenant/a%FF", "tenant/%C3%BCber"] {
+    for key in [
+        "tenant/a%2fb",
+        "tenant/%61",
+        "tenant/a%",
+        "tenant/a%2",
+        "tenant/a%zz",
+        "tenant/a%FF",
+        "tenant/%C3%BCber",
+    ] {
         refused(key, &["null"]);
     }
     let record = ControlRecord::parse(1, START_MS, b"tenant/\xff", None);
@@ -228,10 +264,18 @@ fn every_record_is_reported() {
     audited("tenant/a", r#"{"message": {"storage": "in"}}"#, Audit::ControlInForce { offset: 7 });
     audited("hold/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
     let effective_at_ms = START_MS + 5_000;
-    audited("tenant/a", r#"{"effective_at": "@5"}"#, Audit::ControlWaiting { offset: 7, effective_at_ms });
+    audited(
+        "tenant/a",
+        r#"{"effective_at": "@5"}"#,
+        Audit::ControlWaiting { offset: 7, effective_at_ms },
+    );
     audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlNotInForce { offset: 7 });
     let record = parse("tenant/a", "nonsense");
-    audited("tenant/a", "nonsense", Audit::ControlRefused { offset: 7, why: record.refusal().unwrap() });
+    audited(
+        "tenant/a",
+        "nonsense",
+        Audit::ControlRefused { offset: 7, why: record.refusal().unwrap() },
+    );
 }
 
 #[test]
@@ -275,5 +319,8 @@ fn content_carries_its_policy() {
     };
     assert_eq!(tags(None, "b"), (Storage::Transit, "b/c%2F1/100%25".to_owned(), expected(1, None)));
     let stored = parse("tenant/a", r#"{"message": {"storage": "in", "retention": "30d"}}"#);
-    assert_eq!(tags(Some(stored), "a"), (Storage::Stored, "a/c%2F1/100%25".to_owned(), expected(30, Some(7))));
+    assert_eq!(
+        tags(Some(stored), "a"),
+        (Storage::Stored, "a/c%2F1/100%25".to_owned(), expected(30, Some(7)))
+    );
 }

@@ -40,12 +40,15 @@ fn whole(class: Class, seeds: &[Seed]) -> Vec<Step> {
 }
 
 fn histories(class: Class) {
-    let cases = std::env::var("LETHE_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(HISTORIES);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let cases = std::env::var("LETHE_HISTORIES")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(HISTORIES);
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let seeds = prop::collection::vec(any::<Seed>(), 1..STEPS_MAX);
-    let ran = TestRunner::new(config).run(&seeds, |seeds| {
-        run(class, &whole(class, &seeds)).map_err(TestCaseError::fail)
-    });
+    let ran = TestRunner::new(config)
+        .run(&seeds, |seeds| run(class, &whole(class, &seeds)).map_err(TestCaseError::fail));
     match ran {
         Ok(()) => {}
         Err(TestError::Fail(why, _)) => panic!("{}", why.message()),

@@ -197,7 +197,9 @@ impl Engine {
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
         let before = self.holds.get(control_key).cloned();
-        for tenant in [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref()) {
+        for tenant in
+            [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref())
+        {
             // Read before the change, so that the difference is seen.
             self.case(ledger, tenant, now_ms, effects)?;
         }

@@ -65,6 +65,9 @@ impl Downstream {
 
     /// The keys whose content is there.
     pub fn live(&self) -> impl Iterator<Item = (Storage, &str)> {
-        self.held.iter().filter(|(_, held)| **held == Held::Live).map(|((storage, key), _)| (*storage, key.as_str()))
+        self.held
+            .iter()
+            .filter(|(_, held)| **held == Held::Live)
+            .map(|((storage, key), _)| (*storage, key.as_str()))
     }
 }

@@ -4,8 +4,8 @@
 //! says that it stands, effects drained after each call, a flush before each commit, a new engine after an abort.
 
 use lethe_engine::{
-    Budget, Class, ControlRecord, Effect, Effects, Engine, Event, Looked, MessageAction, MessageEvent, Outcome,
-    Recipient, Sent, VersionAction, VersionEvent,
+    Budget, Class, ControlRecord, Effect, Effects, Engine, Event, Looked, MessageAction,
+    MessageEvent, Outcome, Recipient, Sent, VersionAction, VersionEvent,
 };
 
 use super::downstream::Downstream;
@@ -45,10 +45,21 @@ impl Harness {
     pub fn new(class: Class) -> Self {
         let mut ledger = Memory::default();
         let engine = Engine::open(class, &mut ledger).unwrap();
-        let watchers =
-            Watchers { downstream: Downstream::new(class), model: Model::new(class), suspended: false };
+        let watchers = Watchers {
+            downstream: Downstream::new(class),
+            model: Model::new(class),
+            suspended: false,
+        };
         let effects = Effects::default();
-        Self { class, engine, ledger, committed: watchers.clone(), watchers, control: Vec::new(), effects }
+        Self {
+            class,
+            engine,
+            ledger,
+            committed: watchers.clone(),
+            watchers,
+            control: Vec::new(),
+            effects,
+        }
     }
 
     /// What came of a step; an error says what is wrong with it.
@@ -70,8 +81,17 @@ impl Harness {
     /// Once nothing is left to do: downstream holds what the model says is live.
     pub fn check_live(&mut self) -> Result<(), String> {
         let live = self.watchers.model.live();
-        let held = self.watchers.downstream.live().map(|(storage, key)| (storage, key.to_owned())).collect();
-        if live == held { Ok(()) } else { Err(format!("live: {live:?}, but downstream holds {held:?}")) }
+        let held = self
+            .watchers
+            .downstream
+            .live()
+            .map(|(storage, key)| (storage, key.to_owned()))
+            .collect();
+        if live == held {
+            Ok(())
+        } else {
+            Err(format!("live: {live:?}, but downstream holds {held:?}"))
+        }
     }
 
     /// The engine, its ledger and what it emits into, for what a history cannot say.
@@ -82,14 +102,19 @@ impl Harness {
     fn act(&mut self, step: &Step) -> Result<Did, String> {
         let mut did = Did { outcome: None, seen: Vec::new(), looked: None, wake: None };
         match &step.action {
-            Action::Message(message, said) => did.outcome = Some(self.message(step.now, message, said)?),
-            Action::Set(item, at) => did.outcome = Some(self.version(step.now, item, *at, VersionAction::Set)?),
+            Action::Message(message, said) => {
+                did.outcome = Some(self.message(step.now, message, said)?)
+            }
+            Action::Set(item, at) => {
+                did.outcome = Some(self.version(step.now, item, *at, VersionAction::Set)?)
+            }
             Action::Remove(item, at) => {
                 did.outcome = Some(self.version(step.now, item, *at, VersionAction::Removed)?);
             }
             Action::Control { written, key, value } => {
                 let written = self.watchers.model.written(*written, step.now);
-                let written = written.max(self.control.last().map_or(written, |last| last.0.min(step.now)));
+                let written =
+                    written.max(self.control.last().map_or(written, |last| last.0.min(step.now)));
                 self.control.push((written, key.clone(), value.clone()));
                 did.seen = self.catch_up(step.now)?;
             }
@@ -97,7 +122,9 @@ impl Harness {
             Action::Suspend(suspended) => {
                 self.watchers.suspended = *suspended;
                 let now = START_MS + step.now;
-                self.engine.suspend(&mut self.ledger, *suspended, now).map_err(|error| error.to_string())?;
+                self.engine
+                    .suspend(&mut self.ledger, *suspended, now)
+                    .map_err(|error| error.to_string())?;
             }
             Action::Commit | Action::Reopen | Action::Abort | Action::Filter(_) => {}
         }
@@ -122,7 +149,8 @@ impl Harness {
             self.engine
                 .control(&mut self.ledger, &record, START_MS + now, &mut self.effects)
                 .map_err(|error| error.to_string())?;
-            let did = Did { outcome: None, seen: drain(&mut self.effects), looked: None, wake: None };
+            let did =
+                Did { outcome: None, seen: drain(&mut self.effects), looked: None, wake: None };
             for one in &did.seen {
                 self.watchers.downstream.take(one)?;
             }
@@ -133,15 +161,24 @@ impl Harness {
         }
         let applied = self.engine.control_offset();
         if usize::try_from(applied) != Ok(self.control.len()) {
-            return Err(format!("{} control records are there, but it stands at {applied}", self.control.len()));
+            return Err(format!(
+                "{} control records are there, but it stands at {applied}",
+                self.control.len()
+            ));
         }
         Ok(seen)
     }
 
-    fn look(&mut self, now: i64, rows: Option<usize>, seen: &mut Vec<Seen>) -> Result<Looked, String> {
+    fn look(
+        &mut self,
+        now: i64,
+        rows: Option<usize>,
+        seen: &mut Vec<Seen>,
+    ) -> Result<Looked, String> {
         for _ in 0..LOOKS_MAX {
             let mut budget = Budget { rows: rows.unwrap_or(LOOK_ROWS) };
-            let looked = self.engine.look(&mut self.ledger, START_MS + now, &mut budget, &mut self.effects);
+            let looked =
+                self.engine.look(&mut self.ledger, START_MS + now, &mut budget, &mut self.effects);
             let looked = looked.map_err(|error| error.to_string())?;
             seen.extend(drain(&mut self.effects));
             if !looked.more || rows.is_some() {
@@ -169,18 +206,31 @@ impl Harness {
             sent_at_ms: START_MS + message.sent_at,
             action,
         });
-        let applied = self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        let applied =
+            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
         applied.map_err(|error| error.to_string())
     }
 
-    fn version(&mut self, now: i64, item: &Item, at: i64, action: VersionAction) -> Result<Outcome, String> {
-        let event = VersionEvent { tenant: &item.tenant, id: &item.id, updated_at_ms: START_MS + at, action };
+    fn version(
+        &mut self,
+        now: i64,
+        item: &Item,
+        at: i64,
+        action: VersionAction,
+    ) -> Result<Outcome, String> {
+        let event = VersionEvent {
+            tenant: &item.tenant,
+            id: &item.id,
+            updated_at_ms: START_MS + at,
+            action,
+        };
         let event = match self.class {
             Class::Profile => Event::Profile(event),
             Class::Config => Event::Config(event),
             Class::Message => return Err("a message topic has no versions".to_owned()),
         };
-        let applied = self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        let applied =
+            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
         applied.map_err(|error| error.to_string())
     }
 
@@ -202,10 +252,13 @@ impl Harness {
             super::random::filter(&mut self.ledger, seed);
         }
         if matches!(step.action, Action::Reopen | Action::Abort) {
-            self.engine = Engine::open(self.class, &mut self.ledger).map_err(|error| error.to_string())?;
+            self.engine =
+                Engine::open(self.class, &mut self.ledger).map_err(|error| error.to_string())?;
             let (suspended, now) = (self.watchers.suspended, START_MS + step.now);
             if suspended {
-                self.engine.suspend(&mut self.ledger, true, now).map_err(|error| error.to_string())?;
+                self.engine
+                    .suspend(&mut self.ledger, true, now)
+                    .map_err(|error| error.to_string())?;
             }
             let now = self.watchers.model.clock(step.now);
             self.catch_up(now)?;
@@ -221,7 +274,9 @@ fn sent(how: &How) -> Sent<'static> {
 /// The effects since the last call, audits left out.
 fn drain(effects: &mut Effects) -> Vec<Seen> {
     let seen = effects.iter().filter_map(|effect| match effect {
-        Effect::Content { storage, key, .. } => Some(Seen::Content { storage, key: key.to_owned() }),
+        Effect::Content { storage, key, .. } => {
+            Some(Seen::Content { storage, key: key.to_owned() })
+        }
         Effect::Tombstone { storage, key, reason, .. } => {
             Some(Seen::Tombstone { storage, key: key.to_owned(), reason })
         }

@@ -73,7 +73,13 @@ impl Ledger for Memory {
         self.batch.insert(key.to_vec(), None);
     }
 
-    fn scan(&mut self, from: &[u8], to: &[u8], rows_max: usize, rows: &mut Rows) -> Result<(), Corrupt> {
+    fn scan(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        rows: &mut Rows,
+    ) -> Result<(), Corrupt> {
         rows.clear();
         if from >= to {
             return Ok(());
@@ -84,7 +90,9 @@ impl Ledger for Memory {
         while rows.len() < rows_max {
             let next = match (old.peek(), new.peek()) {
                 (None, None) => break,
-                (Some((key, _)), Some((changed, _))) if key < changed => old.next().map(|(k, v)| (k, Some(v))),
+                (Some((key, _)), Some((changed, _))) if key < changed => {
+                    old.next().map(|(k, v)| (k, Some(v)))
+                }
                 (Some((key, _)), Some((changed, _))) if key == changed => {
                     old.next();
                     new.next().map(|(k, v)| (k, v.as_ref()))

@@ -2,7 +2,13 @@
 //! and a harness that drives the engine and the model side by side.
 //!
 //! Invariant: nothing here looks into the engine. It is driven and judged through its public API alone.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part")]
 
 pub mod downstream;

@@ -21,7 +21,8 @@ const SECOND: i64 = 1_000;
 pub fn history(class: Class, seeds: &[Seed]) -> Vec<Step> {
     let mut now = FIRST;
     let steps = seeds.iter().map(|seed| {
-        now += pick(seed[0], &[0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500]);
+        now +=
+            pick(seed[0], &[0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500]);
         Step { now, action: action(class, now, seed) }
     });
     steps.collect()
@@ -41,16 +42,25 @@ fn action(class: Class, now: i64, seed: &Seed) -> Action {
         9 => Action::Abort,
         10 => Action::Filter(u64::from(a)),
         11 if a < 64 => Action::Suspend(b % 2 == 0),
-        11..=14 => control(now, pick(c, &[0, 0, 0, 500, 1_000]), tenant(a), "tenant", choice(class, now, b, d)),
+        11..=14 => control(
+            now,
+            pick(c, &[0, 0, 0, 500, 1_000]),
+            tenant(a),
+            "tenant",
+            choice(class, now, b, d),
+        ),
         15 | 16 => control(now, 0, tenant(a), "terms", terms(now, b, c)),
         17 if class == Class::Message => {
             let value = pick(b, &[None, Some("1s"), Some("3s"), Some("9s"), Some("forever")]);
-            let value = value.map(|retention| format!("{{\"retention\": \"{retention}\"{}}}", effective(now, d)));
+            let value = value.map(|retention| {
+                format!("{{\"retention\": \"{retention}\"{}}}", effective(now, d))
+            });
             control(now, 0, &format!("{}/{}", tenant(a), conversation(c)), "conversation", value)
         }
         18 => {
             let scope = pick(b, &["*", "a", "a", "b"]);
-            let value = (c % 3 == 0).then(|| format!("{{\"tenant\": \"{scope}\", \"reason\": \"a court\"}}"));
+            let value = (c % 3 == 0)
+                .then(|| format!("{{\"tenant\": \"{scope}\", \"reason\": \"a court\"}}"));
             control(now, 0, pick(d, &["1", "2"]), "hold", value)
         }
         _ => event(class, now, [a, b, c, d]),
@@ -91,7 +101,9 @@ fn choice(class: Class, now: i64, b: u8, d: u8) -> Option<String> {
         _ => String::new(),
     };
     let class = if class == Class::Config { "message" } else { class.name() };
-    Some(format!("{{\"{class}\": {{\"storage\": \"in\", \"retention\": \"{retention}\"{since}}}{effective}}}"))
+    Some(format!(
+        "{{\"{class}\": {{\"storage\": \"in\", \"retention\": \"{retention}\"{since}}}{effective}}}"
+    ))
 }
 
 /// A tenant's terms; a tenant that ends does so two months after 2025-11-01, about when the history begins.
@@ -123,7 +135,8 @@ fn event(class: Class, now: i64, [a, b, c, d]: [u8; 4]) -> Action {
         return if c % 4 == 0 { Action::Remove(item, at) } else { Action::Set(item, at) };
     }
     let message = format!("m{}", at / SECOND);
-    let message = Message { tenant, conversation: conversation(a / 4).to_owned(), message, sent_at: at };
+    let message =
+        Message { tenant, conversation: conversation(a / 4).to_owned(), message, sent_at: at };
     let how = How { recipients: u32::from(d % 3), ttl: pick(d / 3, &[0, 0, 0, 0, 1, 3]) * SECOND };
     let user = pick(d, &["x", "y", "z"]).to_owned();
     let edited_at = at + pick(d / 4, &[1, 1, 2, 3]) * SECOND;
@@ -149,7 +162,8 @@ pub fn filter(ledger: &mut Memory, seed: u64) {
     let line_of = |tenant: &[u8]| lines.get(tenant).copied().unwrap_or(i64::MIN);
     let mut number = seed;
     ledger.filter(|key, value| {
-        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        number =
+            number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // Seed 1 drops all of them.
         forget(key, value, &line_of) && (seed == 1 || number >> 63 == 0)
     });

@@ -10,8 +10,14 @@ use super::history::{Action, Seen, Step};
 use super::model::{Did, Model};
 use super::text;
 
-const OUTCOMES: [Outcome; 6] =
-    [Outcome::Stored, Outcome::Transit, Outcome::Learned, Outcome::Known, Outcome::Over, Outcome::Nothing];
+const OUTCOMES: [Outcome; 6] = [
+    Outcome::Stored,
+    Outcome::Transit,
+    Outcome::Learned,
+    Outcome::Known,
+    Outcome::Over,
+    Outcome::Nothing,
+];
 
 /// Checks a table about messages.
 #[track_caller]
@@ -41,7 +47,8 @@ fn check(class: Class, table: &str) {
         let (seen, outcome) = expected(results);
         let mut came: Vec<Seen> = did.seen;
         came.sort();
-        let text = |seen: &[Seen]| seen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text =
+            |seen: &[Seen]| seen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         assert_eq!(text(&came), text(&seen), "{line}\n  ({:?})", did.outcome);
         if let Some(outcome) = outcome {
             assert_eq!(did.outcome, Some(outcome), "{line}");
@@ -51,7 +58,8 @@ fn check(class: Class, table: &str) {
 
 /// A table's lines, each with its step and its results.
 fn lines(table: &str) -> Vec<(&str, Step, Vec<String>)> {
-    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        table.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let parsed = lines.map(|line| {
         let (step, results) = text::line(line);
         (line, step, results)
@@ -107,9 +115,11 @@ fn model_says(class: Class, lines: &[(&str, Step, Vec<String>)]) -> Result<(), S
 fn expected(results: &[String]) -> (Vec<Seen>, Option<Outcome>) {
     let mut seen: Vec<Seen> = results.iter().filter_map(|result| text::seen(result)).collect();
     seen.sort();
-    let outcome = results.iter().find(|result| text::seen(result).is_none() && *result != "refused");
     let outcome =
-        outcome.map(|name| *OUTCOMES.iter().find(|o| o.name() == name).unwrap_or_else(|| panic!("no outcome: {name}")));
+        results.iter().find(|result| text::seen(result).is_none() && *result != "refused");
+    let outcome = outcome.map(|name| {
+        *OUTCOMES.iter().find(|o| o.name() == name).unwrap_or_else(|| panic!("no outcome: {name}"))
+    });
     (seen, outcome)
 }
 

@@ -32,14 +32,16 @@ pub fn ms(text: &str) -> i64 {
 /// A line of a history: a step and what is said to come of it.
 pub fn line(text: &str) -> (Step, Vec<String>) {
     let (step, results) = text.split_once("=>").unwrap_or((text, ""));
-    let results = results.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty());
+    let results =
+        results.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty());
     (self::step(step.trim()), results.collect())
 }
 
 /// An effect as it is written after `=>`; none for an outcome.
 pub fn seen(text: &str) -> Option<Seen> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let storage = |word: &str| if word.ends_with("store") { Storage::Stored } else { Storage::Transit };
+    let storage =
+        |word: &str| if word.ends_with("store") { Storage::Stored } else { Storage::Transit };
     match words.as_slice() {
         [what @ ("+store" | "+transit"), key] => {
             Some(Seen::Content { storage: storage(what), key: (*key).to_owned() })
@@ -100,7 +102,12 @@ fn item(path: &str) -> Item {
 fn message(path: &str, sent_at: i64) -> Message {
     let parts: Vec<&str> = path.split('/').collect();
     let [tenant, conversation, message] = parts[..] else { panic!("not a message: {path}") };
-    Message { tenant: tenant.into(), conversation: conversation.into(), message: message.into(), sent_at }
+    Message {
+        tenant: tenant.into(),
+        conversation: conversation.into(),
+        message: message.into(),
+        sent_at,
+    }
 }
 
 fn said(verb: &str, words: &[&str]) -> Said {
@@ -183,7 +190,9 @@ fn write_message(f: &mut fmt::Formatter<'_>, message: &Message, said: &Said) -> 
         Said::Read(user) => write!(f, "read {path} {user}"),
         Said::Recalled => write!(f, "recall {path}"),
         Said::Edited { at, sent: None } => write!(f, "edit {path} at={}", Seconds(*at)),
-        Said::Edited { at, sent: Some(how) } => write!(f, "edit {path} at={} sent{how}", Seconds(*at)),
+        Said::Edited { at, sent: Some(how) } => {
+            write!(f, "edit {path} at={} sent{how}", Seconds(*at))
+        }
     }
 }
 

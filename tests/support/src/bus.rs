@@ -40,7 +40,8 @@ pub const DEAD_LETTERS: &str = "lethe.dlq";
 pub const AUDIT: &str = "lethe.audit";
 
 /// What the contract wants of the control topic.
-const CONTROL_CONFIG: [(&str, &str); 3] = [
+const CONTROL_CONFIG: [(&str, &str); 4] = [
+    ("message.timestamp.type", "LogAppendTime"),
     ("cleanup.policy", "compact"),
     ("min.compaction.lag.ms", "2592000000"),
     ("delete.retention.ms", "2592000000"),
@@ -83,8 +84,13 @@ impl<'b> Bus<'b> {
         for input in INPUTS {
             bus.create(input, partitions, &[]);
         }
-        bus.create(CONTROL, 1, &CONTROL_CONFIG);
+        bus.create_control();
         bus
+    }
+
+    /// Creates the control topic as the contract wants it.
+    pub fn create_control(&self) {
+        self.create(CONTROL, 1, &CONTROL_CONFIG);
     }
 
     /// The same without creating a topic.

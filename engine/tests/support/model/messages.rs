@@ -24,8 +24,8 @@ struct Known {
     /// The edit that wins.
     edited_at: i64,
     slot: Option<Slot>,
-    /// It was over before it was ever emitted.
-    over: bool,
+    /// It was over before it was ever emitted, at this time: that holds unless the clock goes back.
+    over_at: Option<i64>,
 }
 
 /// What may come of a `Sent`.
@@ -97,7 +97,9 @@ impl Known {
 
     fn check_delivered(&mut self) {
         let delivered = self.sent.is_some_and(|how| self.delivered(how));
-        if let Some(slot) = self.slot.as_mut().filter(|slot| delivered && slot.storage == Storage::Transit) {
+        if let Some(slot) =
+            self.slot.as_mut().filter(|slot| delivered && slot.storage == Storage::Transit)
+        {
             slot.end(Reason::Delivered);
         }
     }
@@ -116,7 +118,11 @@ impl Known {
                 Is::Maybe => matches!(outcome, Some(Outcome::Known | Outcome::Over)),
                 Is::Yes => outcome == Some(Outcome::Over),
             };
-            return none(emitted).and(if right { Ok(()) } else { Err(format!("a duplicate is {outcome:?}")) });
+            return none(emitted).and(if right {
+                Ok(())
+            } else {
+                Err(format!("a duplicate is {outcome:?}"))
+            });
         }
         self.first(world, message, how, emitted)?;
         let right = match emitted {
@@ -124,7 +130,11 @@ impl Known {
             Some(Storage::Transit) => Outcome::Transit,
             None => Outcome::Over,
         };
-        if outcome == Some(right) { Ok(()) } else { Err(format!("{outcome:?} instead of {right:?}")) }
+        if outcome == Some(right) {
+            Ok(())
+        } else {
+            Err(format!("{outcome:?} instead of {right:?}"))
+        }
     }
 
     /// A `Sent` of what was not emitted before.
@@ -135,7 +145,7 @@ impl Known {
         how: How,
         emitted: Option<Storage>,
     ) -> Result<(), String> {
-        if self.over {
+        if self.over_at.is_some_and(|at| at <= world.now) {
             return none(emitted);
         }
         let mut slot = Slot {
@@ -149,7 +159,8 @@ impl Known {
             tombstoned: false,
             endings: 0,
         };
-        let may = self.may(world, &mut slot, how);
+        let mut may = self.may(world, &mut slot, how);
+        may.nothing |= self.over_at.is_some();
         let right = match emitted {
             Some(Storage::Stored) => may.store,
             Some(Storage::Transit) => may.transit,
@@ -159,7 +170,7 @@ impl Known {
             return Err(format!("{emitted:?} came of it, but {may:?}"));
         }
         let Some(storage) = emitted else {
-            self.over = true;
+            self.over_at = Some(self.over_at.map_or(world.now, |at| at.min(world.now)));
             return Ok(());
         };
         if storage == Storage::Transit {
@@ -176,7 +187,11 @@ impl Known {
     /// What may come of a `Sent`; notes in the slot how it has ended if it is stored.
     fn may(&self, world: &World<'_>, slot: &mut Slot, how: How) -> May {
         let rules = &world.tenant.now;
-        let burned = if how.ttl > 0 { Is::at(slot.time + how.ttl, world.now, world.now_max) } else { Is::No };
+        let burned = if how.ttl > 0 {
+            Is::at(slot.time + how.ttl, world.now, world.now_max)
+        } else {
+            Is::No
+        };
         let mut may = May::default();
         if self.recalled {
             slot.maybe.insert(Reason::Recalled);
@@ -185,12 +200,20 @@ impl Known {
             slot.maybe.insert(Reason::Burned);
         }
         let ended = ended_as_stored(world, slot);
-        let ended = if self.recalled { slot.end(Reason::Recalled); Is::Yes } else { ended.max(burned) };
+        let ended = if self.recalled {
+            slot.end(Reason::Recalled);
+            Is::Yes
+        } else {
+            ended.max(burned)
+        };
         let kept = rules.held || slot.kept_until(rules) > world.now;
-        let kept_surely = (rules.held || slot.kept_until(rules) > world.now_max) && !forgettable(world, slot);
+        let kept_surely =
+            (rules.held || slot.kept_until(rules) > world.now_max) && !forgettable(world, slot);
         let (store, pass) = match (rules.covers(slot.time), ended) {
             // What was sent while its use had ended, and comes when it goes on, may be either.
-            _ if rules.opted_in && slot.time <= world.tenant.ended_until => (ended != Is::Yes || kept, true),
+            _ if rules.opted_in && slot.time <= world.tenant.ended_until => {
+                (ended != Is::Yes || kept, true)
+            }
             (false, _) => (false, true),
             (true, Is::No) => (true, false),
             (true, Is::Maybe) => (true, true),
@@ -232,7 +255,10 @@ impl Known {
             Is::No => is_newer == emitted.is_some(),
         };
         if !right {
-            return Err(format!("an edit ({outcome:?}) emitted {emitted:?}, newer: {is_newer}, ended: {:?}", slot.is_ended_at(world)));
+            return Err(format!(
+                "an edit ({outcome:?}) emitted {emitted:?}, newer: {is_newer}, ended: {:?}",
+                slot.is_ended_at(world)
+            ));
         }
         if emitted.is_some() {
             self.edited_at = at;
@@ -249,9 +275,12 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
     let tenant = world.tenant;
     let mut is = Is::No;
     for past in &tenant.past {
-        let aged = slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
+        let aged =
+            slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
         let end = match (past.rules.opted_in, past.rules.covers(slot.time)) {
-            (true, true) => Is::at(aged, past.until(slot.conversation.as_deref()), past.until_maybe),
+            (true, true) => {
+                Is::at(aged, past.until(slot.conversation.as_deref()), past.until_maybe)
+            }
             (true, false) => Is::at(aged, i64::MIN, past.until_maybe),
             (false, _) => Is::at(slot.time + past.rules.transit_limit, i64::MIN, past.until_maybe),
         };
@@ -270,7 +299,8 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
         slot.end(Reason::Expired);
     }
     slot.note(&tenant.now, world.now, world.now_max);
-    let now = slot.ends(&tenant.now).iter().map(|end| Is::at(end.1, world.now, world.now_max)).max();
+    let now =
+        slot.ends(&tenant.now).iter().map(|end| Is::at(end.1, world.now, world.now_max)).max();
     is.max(now.unwrap_or(Is::No))
 }
 
@@ -282,18 +312,20 @@ fn ended_as_transit(world: &World<'_>, slot: &Slot) -> Is {
         Is::at(ended, past.transit_until(), past.until_maybe)
     });
     let now = Is::at(slot.time + tenant.now.transit_limit, world.now, world.now_max);
-    let with_the_tenant = if slot.time <= tenant.floor && (tenant.now.ended || slot.time <= tenant.ended_until) {
-        Is::Maybe
-    } else {
-        Is::No
-    };
+    let with_the_tenant =
+        if slot.time <= tenant.floor && (tenant.now.ended || slot.time <= tenant.ended_until) {
+            Is::Maybe
+        } else {
+            Is::No
+        };
     past.chain([now, with_the_tenant]).max().unwrap_or(Is::No)
 }
 
 /// Whether the ledger may have forgotten that time: once, it had ended and nothing kept it.
 fn forgettable(world: &World<'_>, slot: &Slot) -> bool {
     world.tenant.past.iter().any(|past| {
-        let aged = slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
+        let aged =
+            slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
         let aged = if past.rules.covers(slot.time) { aged } else { i64::MIN };
         !past.rules.held && aged.max(slot.kept_until(&past.rules)) <= past.until_maybe
     })

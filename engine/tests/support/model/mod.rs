@@ -33,6 +33,8 @@ pub struct Model {
     /// Nothing goes back before this: what was put in force by the clock stays.
     in_force_at: i64,
     suspended: bool,
+    /// The latest time that any event was about.
+    newest: i64,
 }
 
 /// What an engine did in a step.
@@ -95,6 +97,7 @@ impl Model {
             now_max: i64::MIN / 4,
             in_force_at: i64::MIN / 4,
             suspended: false,
+            newest: i64::MIN,
         }
     }
 
@@ -105,7 +108,10 @@ impl Model {
 
     /// When the next control record can have been written: not before what the clock put in force, or is to.
     pub fn written(&self, written: i64, now: i64) -> i64 {
-        let due = self.policies.next_due().map_or(i64::MIN, |(at, _)| if at <= now { now } else { i64::MIN });
+        let due = self
+            .policies
+            .next_due()
+            .map_or(i64::MIN, |(at, _)| if at <= now { now } else { i64::MIN });
         written.max(self.in_force_at).max(due)
     }
 
@@ -116,19 +122,37 @@ impl Model {
         let mut rest = did.seen.clone();
         match &step.action {
             Action::Message(message, said) => {
+                self.newest = self.newest.max(message.sent_at);
                 let tenant = self.policies.tenant(&message.tenant).clone();
-                let world = World { tenant: &tenant, now: step.now, now_max: self.now_max, suspended: self.suspended };
+                let world = World {
+                    tenant: &tenant,
+                    now: step.now,
+                    now_max: self.now_max,
+                    suspended: self.suspended,
+                };
                 self.messages.event(&world, message, said, did.outcome, &mut rest)?;
             }
             Action::Set(item, at) | Action::Remove(item, at) => {
+                self.newest = self.newest.max(*at);
                 let removed = matches!(step.action, Action::Remove(..));
                 let tenant = self.policies.tenant(&item.tenant).clone();
-                let world = World { tenant: &tenant, now: step.now, now_max: self.now_max, suspended: self.suspended };
+                let world = World {
+                    tenant: &tenant,
+                    now: step.now,
+                    now_max: self.now_max,
+                    suspended: self.suspended,
+                };
                 self.versions.event(&world, self.class, item, *at, removed, &mut rest)?;
             }
-            Action::Control { .. } => return Err("a control record is judged as it is applied".to_owned()),
+            Action::Control { .. } => {
+                return Err("a control record is judged as it is applied".to_owned());
+            }
             Action::Suspend(suspended) => self.suspended = *suspended,
-            Action::Look(_) | Action::Commit | Action::Reopen | Action::Abort | Action::Filter(_) => {}
+            Action::Look(_)
+            | Action::Commit
+            | Action::Reopen
+            | Action::Abort
+            | Action::Filter(_) => {}
         }
         for seen in &rest {
             self.tombstone(step.now, seen)?;
@@ -148,12 +172,20 @@ impl Model {
     }
 
     /// Judges a control record as it is applied.
-    pub fn control(&mut self, now: i64, written: i64, key: &str, value: Option<&str>, did: &Did) -> Result<(), String> {
+    pub fn control(
+        &mut self,
+        now: i64,
+        written: i64,
+        key: &str,
+        value: Option<&str>,
+        did: &Did,
+    ) -> Result<(), String> {
         self.now_max = self.now_max.max(now);
-        self.advance(now);
         let at = written.min(now);
-        let at_once = self.policies.take(key, value, at, now) == Some(at);
-        self.advance_but(now, at_once.then_some(key));
+        self.advance(at);
+        if let Some(effective) = self.policies.take(key, value, at, now) {
+            self.put(effective, &Due::Waiting(key.to_owned()));
+        }
         for seen in &did.seen {
             self.tombstone(now, seen)?;
         }
@@ -162,36 +194,35 @@ impl Model {
 
     /// Puts in force what is due, in the order of its times.
     fn advance(&mut self, now: i64) {
-        self.advance_but(now, None);
+        while let Some((at, due)) = self.policies.next_due().filter(|(at, _)| *at <= now) {
+            // What the clock has put in force, it does not leave behind again.
+            self.in_force_at = self.in_force_at.max(at);
+            self.put(at, &due);
+        }
     }
 
-    /// The same; a record that took effect as it came, its clock may leave behind again.
-    fn advance_but(&mut self, now: i64, at_once: Option<&str>) {
-        while let Some((at, due)) = self.policies.next_due().filter(|(at, _)| *at <= now) {
-            if !matches!(&due, Due::Waiting(key) if Some(key.as_str()) == at_once) {
-                self.in_force_at = self.in_force_at.max(at);
-            }
-            let at = match &due {
-                Due::Waiting(key) => {
-                    let conversation = key.strip_prefix("conversation/").and_then(|key| key.split('/').nth(1));
-                    for tenant in self.policies.touched(key) {
-                        self.close(&tenant, at, !key.starts_with("hold/"), conversation);
-                    }
-                    at
+    fn put(&mut self, at: i64, due: &Due) {
+        let at = match due {
+            Due::Waiting(key) => {
+                let conversation =
+                    key.strip_prefix("conversation/").and_then(|key| key.split('/').nth(1));
+                for tenant in self.policies.touched(key) {
+                    self.close(&tenant, at, !key.starts_with("hold/"), conversation);
                 }
-                Due::End(tenant) => {
-                    let tenant = tenant.clone();
-                    self.close(&tenant, at, true, None);
-                    at
-                }
-            };
-            let changes = match &due {
-                Due::Waiting(key) => self.policies.put_in_force(key, at, self.now_max),
-                Due::End(tenant) => self.policies.end(tenant, at, self.now_max),
-            };
-            for change in changes {
-                self.apply(&change);
+                at
             }
+            Due::End(tenant) => {
+                let tenant = tenant.clone();
+                self.close(&tenant, at, true, None);
+                at
+            }
+        };
+        let changes = match due {
+            Due::Waiting(key) => self.policies.put_in_force(key, at, self.now_max),
+            Due::End(tenant) => self.policies.end(tenant, at, self.now_max),
+        };
+        for change in changes {
+            self.apply(&change);
         }
     }
 
@@ -203,7 +234,11 @@ impl Model {
         for slot in self.slots().filter(|slot| slot.tenant == name) {
             let concerns = conversation.is_none() || slot.conversation.as_deref() == conversation;
             let concerns = concerns && (conversation.is_none() || slot.storage == Storage::Stored);
+            slot.note(&rules, i64::MIN, now_max);
+            // A message's own time to live is not the books' business.
+            let ttl = std::mem::take(&mut slot.ttl);
             slot.note(&rules, if concerns { at } else { i64::MIN }, now_max);
+            slot.ttl = ttl;
         }
     }
 
@@ -231,6 +266,12 @@ impl Model {
         if change.since > i64::MIN {
             let tenant = self.policies.tenant(&change.tenant);
             tenant.floor = tenant.floor.max(change.since - 1);
+        }
+        if change.ended {
+            let newest = self.newest;
+            let tenant = self.policies.tenant(&change.tenant);
+            tenant.floor = tenant.floor.max(newest);
+            tenant.ended_until = tenant.ended_until.max(newest).max(now_max);
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
@@ -262,7 +303,10 @@ impl Model {
         // Under the rules of this moment another end may be the earliest.
         let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
         let has_ended = slot.ended.is_some() || !may.is_empty();
-        if !may.contains(reason) && !(has_ended && also) && !(slot.endings > 0 && either.contains(reason)) {
+        if !may.contains(reason)
+            && !(has_ended && also)
+            && !(slot.endings > 0 && either.contains(reason))
+        {
             return Err(format!("it has not ended so: {seen}; could be {:?}", may));
         }
         slot.tombstoned = true;
@@ -276,10 +320,11 @@ impl Model {
         let (suspended, now_max) = (self.suspended, self.now_max);
         for slot in self.slots().filter(|slot| !slot.tombstoned) {
             let rules = policies.tenant(&slot.tenant).now.clone();
-            slot.note(&rules, now, now_max);
             if suspended || rules.held || slot.kept_until(&rules) > now {
+                slot.note(&rules, i64::MIN, now_max);
                 continue;
             }
+            slot.note(&rules, now, now_max);
             if let Some(reasons) = &slot.ended {
                 return Err(format!("no tombstone after a look: {slot:?}, ended {reasons:?}"));
             }
@@ -296,13 +341,19 @@ impl Model {
         }
         let next_end = self.slots().filter(|slot| !slot.tombstoned).filter_map(|slot| {
             let rules = &policies.tenant(&slot.tenant).now;
-            let end = if slot.ended.is_some() { i64::MIN } else { slot.ends(rules).iter().map(|end| end.1).min()? };
+            let end = if slot.ended.is_some() {
+                i64::MIN
+            } else {
+                slot.ends(rules).iter().map(|end| end.1).min()?
+            };
             (!rules.held).then_some(end.max(slot.kept_until(rules)))
         });
         let next_end = next_end.min().filter(|end| *end < policy::FOREVER / 2);
         match (next_end, wake) {
             (Some(end), None) => Err(format!("something is due at {end}, but it does not wake")),
-            (Some(end), Some(wake)) if wake > end => Err(format!("something is due at {end}, but it wakes at {wake}")),
+            (Some(end), Some(wake)) if wake > end => {
+                Err(format!("something is due at {end}, but it wakes at {wake}"))
+            }
             _ => Ok(()),
         }
     }
@@ -351,7 +402,9 @@ impl Slot {
             ends.push((Reason::Burned, self.time + self.ttl));
         }
         match (self.storage, &self.conversation) {
-            (Storage::Transit, _) => ends.push((Reason::Undelivered, self.time + rules.transit_limit)),
+            (Storage::Transit, _) => {
+                ends.push((Reason::Undelivered, self.time + rules.transit_limit))
+            }
             (Storage::Stored, _) if !rules.opted_in => {}
             (Storage::Stored, conversation) => {
                 let conversation = conversation.as_deref().unwrap_or_default();

@@ -125,7 +125,10 @@ impl Policies {
     /// When something comes into force next, and what.
     pub fn next_due(&self) -> Option<(i64, Due)> {
         let waiting = self.waiting.iter().map(|(key, (at, _))| (*at, Due::Waiting(key.clone())));
-        let ends = self.tenants.iter().filter(|(_, tenant)| !tenant.now.ended && tenant.now.ends_at < FOREVER);
+        let ends = self
+            .tenants
+            .iter()
+            .filter(|(_, tenant)| !tenant.now.ended && tenant.now.ends_at < FOREVER);
         let ends = ends.map(|(name, tenant)| (tenant.now.ends_at, Due::End(name.clone())));
         waiting.chain(ends).min()
     }
@@ -138,7 +141,8 @@ impl Policies {
     /// Takes a valid record: whom it changes, and when; nothing, if it waits.
     pub fn take(&mut self, key: &str, value: Option<&str>, at: i64, now: i64) -> Option<i64> {
         let body: Option<Value> = value.map(|text| serde_json::from_str(text).unwrap());
-        let effective = body.as_ref().and_then(|body| body.get("effective_at")).map(time).unwrap_or(at).max(at);
+        let effective =
+            body.as_ref().and_then(|body| body.get("effective_at")).map(time).unwrap_or(at).max(at);
         self.waiting.insert(key.to_owned(), (effective, body));
         (effective <= now).then_some(effective)
     }
@@ -178,7 +182,10 @@ impl Policies {
         }
         let touched = self.touched(key);
         let conversation = parts.get(2).copied();
-        touched.iter().filter_map(|name| self.renew(name, at, now_max, parts[0] != "hold", conversation)).collect()
+        touched
+            .iter()
+            .filter_map(|name| self.renew(name, at, now_max, parts[0] != "hold", conversation))
+            .collect()
     }
 
     /// Puts a tenant's end in force.
@@ -187,7 +194,14 @@ impl Policies {
     }
 
     /// Works out a tenant's rules again, as of a time.
-    fn renew(&mut self, name: &str, at: i64, now_max: i64, closes: bool, conversation: Option<&str>) -> Option<Change> {
+    fn renew(
+        &mut self,
+        name: &str,
+        at: i64,
+        now_max: i64,
+        closes: bool,
+        conversation: Option<&str>,
+    ) -> Option<Change> {
         let class = self.class;
         let held = self.is_held(name);
         let tenant = self.tenants.get_mut(name)?;
@@ -195,7 +209,12 @@ impl Policies {
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let until = if closes { at } else { i64::MIN };
         let past = std::mem::replace(&mut tenant.now, rules);
-        tenant.past.push(Past { rules: past, until, conversation: conversation.map(str::to_owned), until_maybe: now_max.max(until) });
+        tenant.past.push(Past {
+            rules: past,
+            until,
+            conversation: conversation.map(str::to_owned),
+            until_maybe: now_max.max(until),
+        });
         if had_ended && !tenant.now.ended {
             tenant.ended_until = tenant.ended_until.max(now_max);
         }
@@ -204,7 +223,11 @@ impl Policies {
             at,
             opted_out: was_in && !tenant.now.opted_in,
             ended: tenant.now.ended && !had_ended,
-            since: if was_in && tenant.now.opted_in && tenant.now.since > since { tenant.now.since } else { i64::MIN },
+            since: if was_in && tenant.now.opted_in && tenant.now.since > since {
+                tenant.now.since
+            } else {
+                i64::MIN
+            },
         })
     }
 
@@ -254,7 +277,8 @@ impl Tenant {
         let ends_at = terms.get("ended_at").map_or(FOREVER, |ended| two_months_after(time(ended)));
         let ended = ends_at <= at;
         let choice = self.choice.as_ref().and_then(|choice| choice.get(class.name()));
-        let wants_in = class == Class::Config || choice.is_some_and(|choice| choice["storage"] == "in");
+        let wants_in =
+            class == Class::Config || choice.is_some_and(|choice| choice["storage"] == "in");
         let opted_in = wants_in && !ended;
         if opted_in && !self.now.opted_in {
             self.went_in = at;
@@ -268,7 +292,11 @@ impl Tenant {
             opted_in,
             since: if is_config { i64::MIN } else { since },
             retention: if is_config { FOREVER } else { retention },
-            conversations: self.conversations.iter().map(|(name, body)| (name.clone(), of_conversation(body))).collect(),
+            conversations: self
+                .conversations
+                .iter()
+                .map(|(name, body)| (name.clone(), of_conversation(body)))
+                .collect(),
             transit_limit: field("transit_limit", DAY),
             minimum: field("minimum", 0),
             maximum: if is_config { FOREVER } else { field("maximum", 3650 * DAY) },

@@ -34,7 +34,10 @@ impl Versions {
     }
 
     pub fn live(&self) -> BTreeSet<(Storage, String)> {
-        let slots = self.all.iter().flat_map(|(key, known)| known.slots.iter().map(move |slot| (key, slot)));
+        let slots = self
+            .all
+            .iter()
+            .flat_map(|(key, known)| known.slots.iter().map(move |slot| (key, slot)));
         let live = slots.filter(|(_, slot)| !slot.tombstoned);
         live.map(|(key, slot)| (slot.storage, key.clone())).collect()
     }
@@ -80,7 +83,14 @@ impl Versions {
 }
 
 impl Known {
-    fn set(&mut self, world: &World<'_>, class: Class, item: &Item, at: i64, emitted: Option<Storage>) -> Result<(), String> {
+    fn set(
+        &mut self,
+        world: &World<'_>,
+        class: Class,
+        item: &Item,
+        at: i64,
+        emitted: Option<Storage>,
+    ) -> Result<(), String> {
         let mut slot = Slot {
             tenant: item.tenant.clone(),
             conversation: None,
@@ -100,7 +110,9 @@ impl Known {
             None => nothing,
         };
         if !right {
-            return Err(format!("{emitted:?} came of it; may be stored {store}, transit {transit}, nothing {nothing}"));
+            return Err(format!(
+                "{emitted:?} came of it; may be stored {store}, transit {transit}, nothing {nothing}"
+            ));
         }
         match emitted {
             Some(_) => {
@@ -145,7 +157,8 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     }
     let mut ended = if slot.time <= tenant.floor { Is::Maybe } else { Is::No };
     // Opting out ends nothing in transit; the tenant's end does.
-    let with_the_tenant = slot.time <= tenant.floor && (rules.ended || slot.time <= tenant.ended_until);
+    let with_the_tenant =
+        slot.time <= tenant.floor && (rules.ended || slot.time <= tenant.ended_until);
     let mut over = if with_the_tenant { Is::Maybe } else { Is::No };
     for past in &tenant.past {
         let aged = slot.time + past.rules.retention("");
