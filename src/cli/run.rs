@@ -144,10 +144,13 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
     settings.pipeline.record_bytes_max = record_bytes_max(&current);
     let control = settings.pipeline.topics.control.clone();
     let check = control::checker(topics::admin(&settings)?, control, Handle::current());
-    let (health, stop) = (Arc::clone(health), Arc::clone(&stop.flag));
-    let worked = tokio::task::spawn_blocking(move || {
-        pipeline::run(settings.pipeline, health, stop, Box::new(check))
-    });
+    let surroundings = pipeline::Surroundings {
+        health: Arc::clone(health),
+        settings_check: Box::new(check),
+        shutdown: Arc::clone(&stop.workers),
+    };
+    let worked =
+        tokio::task::spawn_blocking(move || pipeline::run(settings.pipeline, surroundings));
     let worked = worked.await.map_err(|error| Failure::Failed(error.to_string()))?;
     worked.map_err(|error| Failure::Failed(error.to_string()))
 }

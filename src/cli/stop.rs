@@ -1,19 +1,19 @@
 //! SIGTERM and SIGINT ask for a clean stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::Failure;
+use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 
 /// Whether the process has been asked to stop.
 #[derive(Clone)]
 pub(super) struct Stop {
     /// For the workers, which look at it between batches.
-    pub(super) flag: Arc<AtomicBool>,
+    pub(super) workers: Arc<Shutdown>,
     asked: watch::Receiver<bool>,
 }
 
@@ -29,8 +29,8 @@ impl Stop {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let (ask, asked) = watch::channel(false);
-        let flag = Arc::new(AtomicBool::new(false));
-        let (health, stop) = (Arc::clone(health), Arc::clone(&flag));
+        let workers = Arc::new(Shutdown::default());
+        let (health, stop) = (Arc::clone(health), Arc::clone(&workers));
         tokio::spawn(async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -38,12 +38,12 @@ impl Stop {
             };
             tracing::info!(signal = name, "stopping: the transactions at hand are finished first");
             health.stopping();
-            stop.store(true, Ordering::Release);
+            stop.stop();
             ask.send_replace(true);
             // The sender must live: without it every receiver would believe to be asked.
             std::future::pending::<()>().await;
         });
-        Ok(Self { flag, asked })
+        Ok(Self { workers, asked })
     }
 
     /// Waits until the process is asked to stop.

@@ -31,8 +31,8 @@ impl Progress {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: Mutex::new(vec![Report::default(); workers]),
-            lag: metrics::gauge!(names::EXPIRY_LAG_SECONDS),
-            difference: metrics::gauge!(names::CLOCK_DIFFERENCE_SECONDS),
+            lag: metrics::gauge!(names::EXPIRY_LAG),
+            difference: metrics::gauge!(names::CLOCK_DIFFERENCE),
         }
     }
 
