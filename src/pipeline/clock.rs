@@ -59,8 +59,11 @@ impl Time {
 
     /// The broker's time, as a record carries it whose acknowledgement is there by now: what is
     /// counted on from here is late by the way back, and never ahead.
+    /// A broker that cannot tell its time is not believed: the embedded one acknowledges with 0.
     pub fn learn(&mut self, broker_ms: i64, acknowledged: Duration) {
-        self.broker = Some((broker_ms, acknowledged));
+        if self.broker_tells {
+            self.broker = Some((broker_ms, acknowledged));
+        }
     }
 
     /// The broker's time, as far as known.
@@ -134,6 +137,8 @@ mod tests {
 
     #[test]
     fn a_broker_without_a_clock_leaves_the_hosts() {
-        assert_eq!(Time::new(false).ending_ms(at(7, 0)), Some(7));
+        let mut time = Time::new(false);
+        time.learn(0, Duration::ZERO);
+        assert_eq!(time.ending_ms(at(7, 0)), Some(7));
     }
 }
