@@ -7,7 +7,7 @@ use super::effect::Outcome;
 use super::event::VersionAction;
 use crate::ledger::key::{self, Home, tag};
 use crate::ledger::{Entry, Latest, Ledger, State};
-use crate::policy::{Facts, Reason, Verdict, verdict};
+use crate::policy::{Facts, Keep, Reason, Verdict, keep, verdict};
 use crate::{Class, Storage};
 
 impl<L: Ledger> Case<'_, L> {
@@ -64,6 +64,12 @@ impl<L: Ledger> Case<'_, L> {
         let facts = Facts::of(time_ms, &entry);
         self.emit(None, &facts, id);
         self.watch(None, &facts, id);
+        if facts.ended.is_some()
+            && let Some(Keep::Minimum { until_ms }) = keep(&facts, &self.view(None))
+        {
+            // Stored although it has ended: no cursor need come by when the minimum has passed.
+            self.set_alarm(until_ms, time_ms, id);
+        }
         Ok(match storage {
             Storage::Stored => Outcome::Stored,
             Storage::Transit => Outcome::Transit,

@@ -159,6 +159,7 @@ impl Harness {
             }
             seen.extend(did.seen);
         }
+        self.watchers.model.caught_up(now);
         let applied = self.engine.control_offset();
         if usize::try_from(applied) != Ok(self.control.len()) {
             return Err(format!(

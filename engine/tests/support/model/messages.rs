@@ -212,7 +212,7 @@ impl Known {
         let (store, pass) = match (rules.covers(slot.time), ended) {
             // What was sent while its use had ended, and comes when it goes on, may be either.
             _ if rules.opted_in && slot.time <= world.tenant.ended_until => {
-                (ended != Is::Yes || kept, true)
+                (ended != Is::Yes || kept || world.suspended, true)
             }
             (false, _) => (false, true),
             (true, Is::No) => (true, false),
@@ -278,9 +278,11 @@ fn ended_as_stored(world: &World<'_>, slot: &mut Slot) -> Is {
         let aged =
             slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
         let end = match (past.rules.opted_in, past.rules.covers(slot.time)) {
-            (true, true) => {
-                Is::at(aged, past.until(slot.conversation.as_deref()), past.until_maybe)
-            }
+            (true, true) => Is::at(
+                aged,
+                past.until(slot.conversation.as_deref()).min(world.now),
+                past.until_maybe,
+            ),
             (true, false) => Is::at(aged, i64::MIN, past.until_maybe),
             (false, _) => Is::at(slot.time + past.rules.transit_limit, i64::MIN, past.until_maybe),
         };
@@ -309,7 +311,7 @@ fn ended_as_transit(world: &World<'_>, slot: &Slot) -> Is {
     let tenant = world.tenant;
     let past = tenant.past.iter().map(|past| {
         let ended = slot.time + past.rules.transit_limit;
-        Is::at(ended, past.transit_until(), past.until_maybe)
+        Is::at(ended, past.transit_until().min(world.now), past.until_maybe)
     });
     let now = Is::at(slot.time + tenant.now.transit_limit, world.now, world.now_max);
     let with_the_tenant =

@@ -192,6 +192,12 @@ impl Model {
         Ok(())
     }
 
+    /// Every record is applied: what is due by now comes into force.
+    pub fn caught_up(&mut self, now: i64) {
+        self.now_max = self.now_max.max(now);
+        self.advance(now);
+    }
+
     /// Puts in force what is due, in the order of its times.
     fn advance(&mut self, now: i64) {
         while let Some((at, due)) = self.policies.next_due().filter(|(at, _)| *at <= now) {

@@ -164,11 +164,11 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
         let aged = slot.time + past.rules.retention("");
         let limit = slot.time + past.rules.transit_limit;
         ended = ended.max(match (past.rules.opted_in, past.rules.covers(slot.time)) {
-            (true, true) => Is::at(aged, past.transit_until(), past.until_maybe),
+            (true, true) => Is::at(aged, past.transit_until().min(world.now), past.until_maybe),
             (true, false) => Is::at(aged, i64::MIN, past.until_maybe),
             (false, _) => Is::at(limit, i64::MIN, past.until_maybe),
         });
-        over = over.max(Is::at(limit, past.transit_until(), past.until_maybe));
+        over = over.max(Is::at(limit, past.transit_until().min(world.now), past.until_maybe));
     }
     ended = ended.max(Is::at(slot.time + rules.retention(""), world.now, world.now_max));
     over = over.max(Is::at(slot.time + rules.transit_limit, world.now, world.now_max));
