@@ -1,1 +1,24 @@
-//! lethe
+//! lethe: the lifecycle of messages on Kafka, from the wire to the operator.
+//!
+//! What is decided lives in `lethe-engine`, what is remembered in `lethe-state`; this crate is the
+//! shell around them, and the only one that does IO.
+//!
+//! - [`codec`]: an input record's bytes as a valid event, read in place.
+//! - [`config`]: the settings, from defaults, file, environment and flags.
+//! - [`topics`]: which topics there must be, and what is missing or wrong.
+//! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
+//! - [`telemetry`]: metrics, logs, health.
+//! - [`http`]: what a load balancer, Prometheus and a person see.
+//! - [`demo`]: all of it in one process, with a proof; [`traffic`]: what it is fed with.
+//! - [`cli`]: the verbs; [`error`]: why one failed.
+
+pub mod cli;
+pub mod codec;
+pub mod config;
+pub mod demo;
+pub mod error;
+pub mod http;
+pub mod pipeline;
+pub mod telemetry;
+pub mod topics;
+pub mod traffic;

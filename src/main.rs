@@ -1,1 +1,5 @@
-fn main() {}
+//! The program: see `lethe --help`.
+
+fn main() -> std::process::ExitCode {
+    lethe::cli::main()
+}

@@ -148,15 +148,9 @@ impl StateError {
             return Self::Locked { dir };
         }
         if error.kind() == rocksdb::ErrorKind::Corruption {
-            return Self::Corrupt {
-                dir,
-                what: error.into_string(),
-            };
+            return Self::Corrupt { dir, what: error.into_string() };
         }
-        Self::Io {
-            dir,
-            what: error.into_string(),
-        }
+        Self::Io { dir, what: error.into_string() }
     }
 }
 

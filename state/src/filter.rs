@@ -51,10 +51,7 @@ pub(crate) struct Forgetting {
 
 impl Forgetting {
     pub(crate) fn new(rule: Rule) -> Self {
-        Self {
-            rule,
-            lines: Arc::default(),
-        }
+        Self { rule, lines: Arc::default() }
     }
 
     pub(crate) const fn books_prefix(&self) -> &'static [u8] {
@@ -85,11 +82,7 @@ impl Forgetting {
         move |_level, key: &[u8], value: &[u8]| {
             let is_forgotten =
                 !is_reserved(key) && (rule.forget)(key, value, &|tenant| lines.get(tenant));
-            if is_forgotten {
-                CompactionDecision::Remove
-            } else {
-                CompactionDecision::Keep
-            }
+            if is_forgotten { CompactionDecision::Remove } else { CompactionDecision::Keep }
         }
     }
 }
@@ -102,18 +95,11 @@ impl Lines {
     /// The line of a tenant; without one, a time before all others.
     fn get(&self, tenant: &[u8]) -> i64 {
         let lines = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        lines
-            .get(tenant)
-            .map_or(i64::MIN, |line| line.load(Ordering::Acquire))
+        lines.get(tenant).map_or(i64::MIN, |line| line.load(Ordering::Acquire))
     }
 
     fn set(&self, tenant: &[u8], line_ms: i64) {
-        if let Some(line) = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(tenant)
-        {
+        if let Some(line) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
             line.store(line_ms, Ordering::Release);
             return;
         }
@@ -122,9 +108,6 @@ impl Lines {
     }
 
     fn remove(&self, tenant: &[u8]) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(tenant);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 }

@@ -57,11 +57,7 @@ impl Identity {
         let mut row = vec![LAYOUT];
         row.extend_from_slice(&self.partition.to_be_bytes());
         row.extend_from_slice(&self.partitions.to_be_bytes());
-        for text in [
-            &self.cluster,
-            &self.topic,
-            self.topic_id.as_ref().unwrap_or(&String::new()),
-        ] {
+        for text in [&self.cluster, &self.topic, self.topic_id.as_ref().unwrap_or(&String::new())] {
             // Names of a cluster and a topic are at most a few hundred bytes long.
             row.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
             row.extend_from_slice(text.as_bytes());
@@ -111,24 +107,13 @@ impl Identity {
             return other(IdentityField::TopicId, found, expected);
         }
         if self.partition != expected.partition {
-            return other(
-                IdentityField::Partition,
-                &self.partition,
-                &expected.partition,
-            );
+            return other(IdentityField::Partition, &self.partition, &expected.partition);
         }
         if self.partitions != expected.partitions {
-            return other(
-                IdentityField::Partitions,
-                &self.partitions,
-                &expected.partitions,
-            );
+            return other(IdentityField::Partitions, &self.partitions, &expected.partitions);
         }
         let topic_id = self.topic_id.or_else(|| expected.topic_id.clone());
-        Ok(Self {
-            topic_id,
-            ..expected.clone()
-        })
+        Ok(Self { topic_id, ..expected.clone() })
     }
 }
 

@@ -34,11 +34,7 @@ impl Memory {
             false,
             cache.clone(),
         );
-        Self {
-            cache,
-            write_buffers,
-            write_buffer_bytes,
-        }
+        Self { cache, write_buffers, write_buffer_bytes }
     }
 
     /// Bytes that blocks and write buffers take at the moment.

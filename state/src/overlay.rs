@@ -49,22 +49,14 @@ impl Overlay {
             return None;
         }
         let hash = self.hasher.hash_one(key);
-        let row = self
-            .index
-            .find(hash, |&row| key_of(&self.arena, &self.rows, row) == key)?;
+        let row = self.index.find(hash, |&row| key_of(&self.arena, &self.rows, row) == key)?;
         let row = self.rows.get(*row)?;
         Some(row.value.map(|value| self.arena.bytes(value)))
     }
 
     /// Changes a row.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let Self {
-            arena,
-            rows,
-            index,
-            hasher,
-            sorted: _,
-        } = self;
+        let Self { arena, rows, index, hasher, sorted: _ } = self;
         let entry = index.entry(
             hasher.hash_one(key),
             |&row| key_of(arena, rows, row) == key,
@@ -79,10 +71,7 @@ impl Overlay {
             Entry::Vacant(entry) => {
                 entry.insert(rows.len());
                 let key = arena.push(key);
-                rows.push(Row {
-                    key,
-                    value: value.map(|value| arena.push(value)),
-                });
+                rows.push(Row { key, value: value.map(|value| arena.push(value)) });
             }
         }
     }
@@ -97,13 +86,9 @@ impl Overlay {
     pub(crate) fn range(&mut self, from: &[u8], to: &[u8]) -> impl Iterator<Item = Change<'_>> {
         self.sort();
         let before = |bound: &[u8]| {
-            self.sorted
-                .partition_point(|&row| key_of(&self.arena, &self.rows, row) < bound)
+            self.sorted.partition_point(|&row| key_of(&self.arena, &self.rows, row) < bound)
         };
-        let rows = self
-            .sorted
-            .get(before(from)..before(to))
-            .unwrap_or_default();
+        let rows = self.sorted.get(before(from)..before(to)).unwrap_or_default();
         rows.iter().filter_map(|&row| self.change(row))
     }
 
@@ -121,19 +106,11 @@ impl Overlay {
 
     fn change(&self, row: usize) -> Option<Change<'_>> {
         let row = self.rows.get(row)?;
-        Some((
-            self.arena.bytes(row.key),
-            row.value.map(|value| self.arena.bytes(value)),
-        ))
+        Some((self.arena.bytes(row.key), row.value.map(|value| self.arena.bytes(value))))
     }
 
     fn sort(&mut self) {
-        let Self {
-            arena,
-            rows,
-            sorted,
-            ..
-        } = self;
+        let Self { arena, rows, sorted, .. } = self;
         let new = sorted.len()..rows.len();
         if new.len() > INSERT_ROWS_MAX {
             sorted.extend(new);
@@ -150,9 +127,7 @@ impl Overlay {
 }
 
 fn key_of<'a>(arena: &'a Arena, rows: &[Row], row: usize) -> &'a [u8] {
-    rows.get(row)
-        .map(|row| arena.bytes(row.key))
-        .unwrap_or_default()
+    rows.get(row).map(|row| arena.bytes(row.key)).unwrap_or_default()
 }
 
 /// Bytes of an arena.
@@ -168,16 +143,11 @@ struct Arena(Vec<u8>);
 
 impl Arena {
     fn bytes(&self, span: Span) -> &[u8] {
-        self.0
-            .get(span.start..span.start + span.length)
-            .unwrap_or_default()
+        self.0.get(span.start..span.start + span.length).unwrap_or_default()
     }
 
     fn push(&mut self, bytes: &[u8]) -> Span {
-        let span = Span {
-            start: self.0.len(),
-            length: bytes.len(),
-        };
+        let span = Span { start: self.0.len(), length: bytes.len() };
         self.0.extend_from_slice(bytes);
         span
     }
@@ -189,10 +159,7 @@ impl Arena {
             && let Some(place) = place.get_mut(..bytes.len())
         {
             place.copy_from_slice(bytes);
-            return Span {
-                start: older.start,
-                length: bytes.len(),
-            };
+            return Span { start: older.start, length: bytes.len() };
         }
         self.push(bytes)
     }

@@ -32,29 +32,19 @@ pub(crate) fn format_row() -> Vec<u8> {
 
 /// Reads the format row: `false` if the database is new.
 pub(crate) fn check_format(db: &DB, dir: &Path) -> Result<bool, StateError> {
-    let row = db
-        .get(FORMAT_KEY)
-        .map_err(|error| StateError::from_rocksdb(dir, error))?;
+    let row = db.get(FORMAT_KEY).map_err(|error| StateError::from_rocksdb(dir, error))?;
     let Some(row) = row else {
         return is_empty(db, dir)?
             .then_some(false)
-            .ok_or_else(|| StateError::Foreign {
-                dir: dir.to_owned(),
-            });
+            .ok_or_else(|| StateError::Foreign { dir: dir.to_owned() });
     };
-    let version = row
-        .strip_prefix(MAGIC)
-        .and_then(|version| version.try_into().ok());
+    let version = row.strip_prefix(MAGIC).and_then(|version| version.try_into().ok());
     match version.map(u32::from_be_bytes) {
         Some(FORMAT_VERSION) => Ok(true),
-        Some(found) => Err(StateError::OtherFormat {
-            dir: dir.to_owned(),
-            found,
-            supported: FORMAT_VERSION,
-        }),
-        None => Err(StateError::Foreign {
-            dir: dir.to_owned(),
-        }),
+        Some(found) => {
+            Err(StateError::OtherFormat { dir: dir.to_owned(), found, supported: FORMAT_VERSION })
+        }
+        None => Err(StateError::Foreign { dir: dir.to_owned() }),
     }
 }
 

@@ -58,10 +58,7 @@ impl Assembly {
         forgetting: &Forgetting,
         dir: &Path,
     ) -> Result<Collected, StateError> {
-        let refused = |source| StateError::Delta {
-            dir: dir.to_owned(),
-            source,
-        };
+        let refused = |source| StateError::Delta { dir: dir.to_owned(), source };
         let mut delta = Delta::decode(record).map_err(refused)?;
         let header = *delta.header();
         if header.sequence <= applied {
@@ -69,11 +66,7 @@ impl Assembly {
         }
         if header.sequence - applied > 1 {
             let found = header.sequence;
-            return Err(StateError::Gap {
-                dir: dir.to_owned(),
-                applied,
-                found,
-            });
+            return Err(StateError::Gap { dir: dir.to_owned(), applied, found });
         }
         let mut writes = self.take_before(&header, dir)?;
         while let Some((key, value)) = delta.next_row().map_err(refused)? {
@@ -92,18 +85,10 @@ impl Assembly {
         if header.part == 1 {
             return Ok(Writes::default());
         }
-        let expected = arriving
-            .as_ref()
-            .map_or(1, |arriving| arriving.header.part + 1);
+        let expected = arriving.as_ref().map_or(1, |arriving| arriving.header.part + 1);
         match arriving {
-            Some(Arriving {
-                header: before,
-                writes,
-            }) if *header
-                == (DeltaHeader {
-                    part: expected,
-                    ..before
-                }) =>
+            Some(Arriving { header: before, writes })
+                if *header == (DeltaHeader { part: expected, ..before }) =>
             {
                 Ok(writes)
             }

@@ -43,10 +43,8 @@ impl Store {
         memory: &Memory,
         rule: Rule,
     ) -> Result<Self, StateError> {
-        std::fs::create_dir_all(dir).map_err(|error| StateError::Io {
-            dir: dir.to_owned(),
-            what: error.to_string(),
-        })?;
+        std::fs::create_dir_all(dir)
+            .map_err(|error| StateError::Io { dir: dir.to_owned(), what: error.to_string() })?;
         let forgetting = Forgetting::new(rule);
         let db = DB::open(&options::store(memory, &forgetting), dir)
             .map_err(|error| StateError::from_rocksdb(dir, error))?;
@@ -79,10 +77,9 @@ impl Store {
             .map_err(|error| StateError::from_rocksdb(dir, error))?;
         // What RocksDB knows of is gone, and with it the directory, unless something else lies there.
         match std::fs::remove_dir(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StateError::Io {
-                dir: dir.to_owned(),
-                what: error.to_string(),
-            }),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StateError::Io { dir: dir.to_owned(), what: error.to_string() })
+            }
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -140,13 +137,7 @@ impl Store {
             writes.add(key, value, &self.forgetting);
         }
         let sequence = self.position.sequence + 1;
-        self.write(
-            writes,
-            Position {
-                sequence,
-                changelog_offset,
-            },
-        )?;
+        self.write(writes, Position { sequence, changelog_offset })?;
         self.overlay.clear();
         Ok(())
     }
@@ -168,19 +159,10 @@ impl Store {
     ) -> Result<Restored, StateError> {
         assert!(!self.is_dirty(), "a restore comes before the first batch");
         let applied = self.position.sequence;
-        match self
-            .assembly
-            .add(record, applied, &self.forgetting, &self.dir)?
-        {
+        match self.assembly.add(record, applied, &self.forgetting, &self.dir)? {
             Collected::Whole(header, writes) => {
                 let changelog_offset = next_changelog_offset;
-                self.write(
-                    writes,
-                    Position {
-                        sequence: header.sequence,
-                        changelog_offset,
-                    },
-                )?;
+                self.write(writes, Position { sequence: header.sequence, changelog_offset })?;
                 Ok(Restored::Applied(header))
             }
             Collected::Incomplete => Ok(Restored::Incomplete),
@@ -204,8 +186,7 @@ impl Store {
         self.flush()?;
         let mut options = rocksdb::CompactOptions::default();
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-        self.db
-            .compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+        self.db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
         Ok(())
     }
 
@@ -220,9 +201,7 @@ impl Store {
             }
         }
         batch.put(POSITION_KEY, position.row());
-        self.db
-            .write_opt(batch, &self.write_options)
-            .map_err(|error| self.failed(error))?;
+        self.db.write_opt(batch, &self.write_options).map_err(|error| self.failed(error))?;
         for (key, value) in &books {
             if let Some(value) = value {
                 self.forgetting.learn(key, value);
@@ -281,10 +260,7 @@ impl Store {
     }
 
     fn corrupt(&self, what: &str) -> StateError {
-        StateError::Corrupt {
-            dir: self.dir.clone(),
-            what: what.to_owned(),
-        }
+        StateError::Corrupt { dir: self.dir.clone(), what: what.to_owned() }
     }
 }
 
@@ -354,8 +330,7 @@ impl Writes {
             None => self.batch.delete(key),
         }
         if forgetting.is_books(key) {
-            self.books
-                .push((key.to_owned(), value.map(<[u8]>::to_owned)));
+            self.books.push((key.to_owned(), value.map(<[u8]>::to_owned)));
         }
     }
 }

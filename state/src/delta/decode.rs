@@ -62,9 +62,8 @@ impl<'a> Delta<'a> {
         if format != DELTA_FORMAT {
             return Err(DeltaError::OtherFormat(format));
         }
-        let (body, checksum) = record
-            .split_last_chunk::<CHECKSUM_BYTES>()
-            .ok_or(DeltaError::TooShort)?;
+        let (body, checksum) =
+            record.split_last_chunk::<CHECKSUM_BYTES>().ok_or(DeltaError::TooShort)?;
         if crc32c::crc32c(body) != u32::from_be_bytes(*checksum) {
             return Err(DeltaError::Checksum);
         }
@@ -82,12 +81,7 @@ impl<'a> Delta<'a> {
         if part == 0 || part > parts {
             return Err(DeltaError::Part { part, parts });
         }
-        Ok(Self {
-            header,
-            rows_left,
-            rows,
-            key: Vec::new(),
-        })
+        Ok(Self { header, rows_left, rows, key: Vec::new() })
     }
 
     /// What the part says of itself.
@@ -99,11 +93,7 @@ impl<'a> Delta<'a> {
     /// The next row; `None` after the last.
     pub fn next_row(&mut self) -> Result<Option<Row<'_, 'a>>, DeltaError> {
         let Some(rows_left) = self.rows_left.checked_sub(1) else {
-            return if self.rows.0.is_empty() {
-                Ok(None)
-            } else {
-                Err(DeltaError::TooLong)
-            };
+            return if self.rows.0.is_empty() { Ok(None) } else { Err(DeltaError::TooLong) };
         };
         let shared = self.rows.varint()?;
         let suffix_bytes = self.rows.varint()?;
@@ -133,10 +123,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], DeltaError> {
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(DeltaError::TooShort)?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(DeltaError::TooShort)?;
         self.0 = rest;
         Ok(taken)
     }

@@ -21,17 +21,8 @@ impl DeltaWriter {
     /// Begins a delta whose parts are at most `part_bytes_max` long; a row that does not fit into one of
     /// that size gets a longer one to itself. The numbers of the header's parts are not used.
     pub(crate) fn new(header: DeltaHeader, part_bytes_max: usize) -> Self {
-        let header = DeltaHeader {
-            part: 1,
-            parts: 1,
-            ..header
-        };
-        Self {
-            header,
-            part_bytes_max,
-            done: Vec::new(),
-            part: Part::new(&header),
-        }
+        let header = DeltaHeader { part: 1, parts: 1, ..header };
+        Self { header, part_bytes_max, done: Vec::new(), part: Part::new(&header) }
     }
 
     /// Adds a row: its key, greater than the one before, and its value, or `None` if it is deleted.
@@ -73,18 +64,11 @@ impl Part {
         bytes.extend_from_slice(&header.control_offset.to_be_bytes());
         bytes.extend_from_slice(&header.decided_at_ms.to_be_bytes());
         bytes.extend_from_slice(&0_u32.to_be_bytes());
-        Self {
-            bytes,
-            rows: 0,
-            key: Vec::new(),
-        }
+        Self { bytes, rows: 0, key: Vec::new() }
     }
 
     fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
-        debug_assert!(
-            self.rows == 0 || self.key.as_slice() < key,
-            "rows come sorted"
-        );
+        debug_assert!(self.rows == 0 || self.key.as_slice() < key, "rows come sorted");
         let shared = self.key.iter().zip(key).take_while(|(a, b)| a == b).count();
         let suffix = key.get(shared..).unwrap_or_default();
         push_varint(&mut self.bytes, shared);

@@ -32,18 +32,12 @@ fn read(dir: &Path) -> Result<usize, StateError> {
 
 fn assert_refused(dir: &Path) {
     let error = read(dir).unwrap_err();
-    assert!(
-        matches!(&error, StateError::Corrupt { dir: named, .. } if named == dir),
-        "{error}"
-    );
+    assert!(matches!(&error, StateError::Corrupt { dir: named, .. } if named == dir), "{error}");
     assert_eq!(error.remedy(), Remedy::Rebuild);
 }
 
 fn table(dir: &Path) -> PathBuf {
-    files(dir, "sst")
-        .into_iter()
-        .max_by_key(|file| fs::metadata(file).unwrap().len())
-        .unwrap()
+    files(dir, "sst").into_iter().max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap()
 }
 
 #[test]

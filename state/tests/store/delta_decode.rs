@@ -47,82 +47,26 @@ fn what_is_wrong_is_named() {
     let long_varint = [[0xff; 9].as_slice(), &[0x02]].concat();
     let cases = [
         ("nothing", vec![], Err(DeltaError::Empty)),
-        (
-            "another format",
-            vec![2, 0, 0, 0, 0],
-            Err(DeltaError::OtherFormat(2)),
-        ),
+        ("another format", vec![2, 0, 0, 0, 0], Err(DeltaError::OtherFormat(2))),
         ("a format alone", vec![1], Err(DeltaError::TooShort)),
-        (
-            "a short header",
-            sealed(vec![1, 2, 3]),
-            Err(DeltaError::TooShort),
-        ),
+        ("a short header", sealed(vec![1, 2, 3]), Err(DeltaError::TooShort)),
         ("a flipped bit", flipped, Err(DeltaError::Checksum)),
-        (
-            "part 2 of 1",
-            sealed(other_part),
-            Err(DeltaError::Part { part: 2, parts: 1 }),
-        ),
-        (
-            "part 0 of 1",
-            sealed(part_zero),
-            Err(DeltaError::Part { part: 0, parts: 1 }),
-        ),
+        ("part 2 of 1", sealed(other_part), Err(DeltaError::Part { part: 2, parts: 1 })),
+        ("part 0 of 1", sealed(part_zero), Err(DeltaError::Part { part: 0, parts: 1 })),
         ("no rows", part(0, b""), Ok(0)),
         ("a row", part(1, &[0, 1, 2, b'a', b'v']), Ok(1)),
         ("a deleted row", part(1, &[0, 1, 0, b'a']), Ok(1)),
-        (
-            "fewer rows than it says",
-            part(2, &[0, 1, 0, b'a']),
-            Err(DeltaError::TooShort),
-        ),
-        (
-            "more rows than it says",
-            part(0, &[0, 1, 0, b'a']),
-            Err(DeltaError::TooLong),
-        ),
-        (
-            "a long key",
-            part(1, &[0, 9, 0, b'a']),
-            Err(DeltaError::TooShort),
-        ),
-        (
-            "a long value",
-            part(1, &[0, 1, 9, b'a', b'v']),
-            Err(DeltaError::TooShort),
-        ),
-        (
-            "a number of 65 bits",
-            part(1, &long_varint),
-            Err(DeltaError::Length),
-        ),
-        (
-            "a number without end",
-            part(1, &[0x80; 30]),
-            Err(DeltaError::Length),
-        ),
-        (
-            "leaning on no key",
-            part(1, &[1, 1, 0, b'a']),
-            Err(DeltaError::Shared),
-        ),
+        ("fewer rows than it says", part(2, &[0, 1, 0, b'a']), Err(DeltaError::TooShort)),
+        ("more rows than it says", part(0, &[0, 1, 0, b'a']), Err(DeltaError::TooLong)),
+        ("a long key", part(1, &[0, 9, 0, b'a']), Err(DeltaError::TooShort)),
+        ("a long value", part(1, &[0, 1, 9, b'a', b'v']), Err(DeltaError::TooShort)),
+        ("a number of 65 bits", part(1, &long_varint), Err(DeltaError::Length)),
+        ("a number without end", part(1, &[0x80; 30]), Err(DeltaError::Length)),
+        ("leaning on no key", part(1, &[1, 1, 0, b'a']), Err(DeltaError::Shared)),
         ("an empty key", part(1, &[0, 0, 0]), Err(DeltaError::Order)),
-        (
-            "a key twice",
-            part(2, &[0, 1, 0, b'a', 1, 0, 0]),
-            Err(DeltaError::Order),
-        ),
-        (
-            "a lesser key",
-            part(2, &[0, 1, 0, b'b', 0, 1, 0, b'a']),
-            Err(DeltaError::Order),
-        ),
-        (
-            "a reserved key",
-            part(1, &[0, 2, 0, 0, b'P']),
-            Err(DeltaError::Reserved),
-        ),
+        ("a key twice", part(2, &[0, 1, 0, b'a', 1, 0, 0]), Err(DeltaError::Order)),
+        ("a lesser key", part(2, &[0, 1, 0, b'b', 0, 1, 0, b'a']), Err(DeltaError::Order)),
+        ("a reserved key", part(1, &[0, 2, 0, 0, b'P']), Err(DeltaError::Reserved)),
     ];
     for (what, record, expected) in cases {
         assert_eq!(read(&record), expected, "{what}");

@@ -42,10 +42,7 @@ fn a_delta_has_these_bytes() {
         "",         // Kgone is deleted
         "77f90228", // CRC-32C
     ];
-    assert_eq!(
-        parts.iter().map(|part| hex(part)).collect::<Vec<_>>(),
-        [expected.concat()]
-    );
+    assert_eq!(parts.iter().map(|part| hex(part)).collect::<Vec<_>>(), [expected.concat()]);
 }
 
 #[test]
@@ -74,9 +71,7 @@ fn every_part_decodes_alone() {
             keys.push(String::from_utf8(key.to_vec()).unwrap());
         }
     }
-    let expected: Vec<_> = (0..100)
-        .map(|n| format!("Ethe-same-tenant/{n:03}"))
-        .collect();
+    let expected: Vec<_> = (0..100).map(|n| format!("Ethe-same-tenant/{n:03}")).collect();
     assert_eq!(keys, expected);
 }
 

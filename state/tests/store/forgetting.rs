@@ -11,9 +11,8 @@ const RULE: Rule = Rule {
     books_prefix: b"T",
     line: |key, value| Some((key.get(1..)?, i64::from_be_bytes(value.try_into().ok()?))),
     forget: |key, _value, line_of| {
-        let Some((tenant, time)) = key
-            .strip_prefix(b"E")
-            .and_then(|key| key.split_last_chunk::<8>())
+        let Some((tenant, time)) =
+            key.strip_prefix(b"E").and_then(|key| key.split_last_chunk::<8>())
         else {
             return false;
         };
@@ -52,9 +51,7 @@ fn filled(dir: &Path) -> Store {
 
 /// The times of a tenant's entries that are left.
 fn left(store: &mut Store, tenant: &str) -> Vec<i64> {
-    (1..=4)
-        .filter(|&time| get(store, &entry(tenant, time)).is_some())
-        .collect()
+    (1..=4).filter(|&time| get(store, &entry(tenant, time)).is_some()).collect()
 }
 
 #[test]
@@ -75,10 +72,7 @@ fn a_tenants_rows_go_up_to_its_line_and_no_others() {
     assert_eq!(left(&mut store, "a"), [3, 4]);
     assert_eq!(left(&mut store, "b"), [1, 2, 3, 4]);
     assert_eq!(get(&mut store, b"Kkept"), Some(b"no entry".to_vec()));
-    assert_eq!(
-        get(&mut store, &books("a")),
-        Some(2_i64.to_be_bytes().to_vec())
-    );
+    assert_eq!(get(&mut store, &books("a")), Some(2_i64.to_be_bytes().to_vec()));
 }
 
 #[test]
@@ -150,10 +144,7 @@ fn deleted_books_take_their_line_with_them() {
 #[test]
 fn a_rule_that_forgets_everything_leaves_the_stores_own_rows() {
     let (_home, dir) = home();
-    let greedy = Rule {
-        forget: |_, _, _| true,
-        ..RULE
-    };
+    let greedy = Rule { forget: |_, _, _| true, ..RULE };
     let mut store = Store::open_with(&dir, &identity(), &memory(), greedy).unwrap();
     store.put(b"a", b"1");
     commit(&mut store);

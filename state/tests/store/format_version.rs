@@ -10,11 +10,7 @@ fn a_future_version_is_refused() {
     let (_home, dir) = home();
     drop(open(&dir));
     let raw = DB::open_default(&dir).unwrap();
-    let row = [
-        b"lethe-state".as_slice(),
-        &(FORMAT_VERSION + 1).to_be_bytes(),
-    ]
-    .concat();
+    let row = [b"lethe-state".as_slice(), &(FORMAT_VERSION + 1).to_be_bytes()].concat();
     raw.put([0, b'F'], row).unwrap();
     drop(raw);
     let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
@@ -35,10 +31,7 @@ fn another_programs_database_is_refused_and_left_as_it_is() {
     let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
     assert!(matches!(error, StateError::Foreign { .. }), "{error}");
     assert_eq!(error.remedy(), Remedy::Stop);
-    assert_eq!(
-        DB::open_default(&dir).unwrap().get("theirs").unwrap(),
-        Some(b"1".to_vec())
-    );
+    assert_eq!(DB::open_default(&dir).unwrap().get("theirs").unwrap(), Some(b"1".to_vec()));
 }
 
 #[test]

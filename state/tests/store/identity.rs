@@ -9,66 +9,27 @@ fn another_identity_is_refused() {
     let (_home, dir) = home();
     drop(open(&dir));
     let cases = [
+        (Identity { cluster: "c2".to_owned(), ..identity() }, IdentityField::Cluster, "c1", "c2"),
         (
-            Identity {
-                cluster: "c2".to_owned(),
-                ..identity()
-            },
-            IdentityField::Cluster,
-            "c1",
-            "c2",
-        ),
-        (
-            Identity {
-                topic: "x".to_owned(),
-                ..identity()
-            },
+            Identity { topic: "x".to_owned(), ..identity() },
             IdentityField::Topic,
             "im.messages",
             "x",
         ),
         (
-            Identity {
-                topic_id: Some("t2".to_owned()),
-                ..identity()
-            },
+            Identity { topic_id: Some("t2".to_owned()), ..identity() },
             IdentityField::TopicId,
             "t1",
             "t2",
         ),
-        (
-            Identity {
-                partition: 4,
-                ..identity()
-            },
-            IdentityField::Partition,
-            "3",
-            "4",
-        ),
-        (
-            Identity {
-                partitions: 16,
-                ..identity()
-            },
-            IdentityField::Partitions,
-            "8",
-            "16",
-        ),
+        (Identity { partition: 4, ..identity() }, IdentityField::Partition, "3", "4"),
+        (Identity { partitions: 16, ..identity() }, IdentityField::Partitions, "8", "16"),
     ];
     for (other, differs, is, wanted) in cases {
         let error = Store::open(&dir, &other, &memory()).unwrap_err();
-        assert!(
-            error.to_string().contains(&dir.display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
         assert_eq!(error.remedy(), Remedy::Stop);
-        let StateError::OtherIdentity {
-            field,
-            found,
-            expected,
-            ..
-        } = error
-        else {
+        let StateError::OtherIdentity { field, found, expected, .. } = error else {
             panic!("{differs:?}: {error}");
         };
         assert_eq!((field, &*found, &*expected), (differs, is, wanted));
@@ -79,26 +40,14 @@ fn another_identity_is_refused() {
 #[test]
 fn a_topic_id_is_learned_once_the_broker_tells_it() {
     let (_home, dir) = home();
-    let unknown = Identity {
-        topic_id: None,
-        ..identity()
-    };
+    let unknown = Identity { topic_id: None, ..identity() };
     drop(Store::open(&dir, &unknown, &memory()).unwrap());
     drop(Store::open(&dir, &identity(), &memory()).unwrap());
     drop(Store::open(&dir, &unknown, &memory()).unwrap());
-    let other = Identity {
-        topic_id: Some("t2".to_owned()),
-        ..identity()
-    };
+    let other = Identity { topic_id: Some("t2".to_owned()), ..identity() };
     let error = Store::open(&dir, &other, &memory()).unwrap_err();
     assert!(
-        matches!(
-            error,
-            StateError::OtherIdentity {
-                field: IdentityField::TopicId,
-                ..
-            }
-        ),
+        matches!(error, StateError::OtherIdentity { field: IdentityField::TopicId, .. }),
         "{error}"
     );
 }

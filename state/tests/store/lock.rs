@@ -12,10 +12,7 @@ fn a_second_open_says_that_the_directory_is_in_use() {
     let (_home, dir) = home();
     let store = open(&dir);
     let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
-    assert!(
-        matches!(&error, StateError::Locked { dir: named } if *named == dir),
-        "{error}"
-    );
+    assert!(matches!(&error, StateError::Locked { dir: named } if *named == dir), "{error}");
     assert_eq!(error.remedy(), Remedy::Stop);
     let error = Store::destroy(&dir).unwrap_err();
     assert!(matches!(error, StateError::Locked { .. }), "{error}");
@@ -54,12 +51,7 @@ fn hold_lock(file: &Path) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    holder
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut [0])
-        .unwrap();
+    holder.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     holder
 }
 

@@ -71,14 +71,9 @@ impl Model {
             }
             Step::Get(key) => assert_eq!(get(store, &key), self.seen.get(&key).cloned()),
             Step::Scan(from, to, rows_max) => {
-                let rows = self
-                    .seen
-                    .iter()
-                    .filter(|(key, _)| **key >= from && **key < to);
-                let rows: Vec<_> = rows
-                    .take(rows_max)
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect();
+                let rows = self.seen.iter().filter(|(key, _)| **key >= from && **key < to);
+                let rows: Vec<_> =
+                    rows.take(rows_max).map(|(k, v)| (k.clone(), v.clone())).collect();
                 assert_eq!(scan(store, &from, &to, rows_max), rows);
             }
             Step::Commit => {

@@ -24,13 +24,7 @@ fn a_stop_keeps_what_is_committed() {
 
     let mut store = open(&dir);
     assert_eq!((store.sequence(), store.changelog_offset()), (2, 20));
-    assert_eq!(
-        all(&mut store),
-        [
-            (b"a".to_vec(), b"1".to_vec()),
-            (b"b".to_vec(), b"2".to_vec())
-        ]
-    );
+    assert_eq!(all(&mut store), [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
 }
 
 #[test]
@@ -46,17 +40,8 @@ fn a_crash_leaves_what_was_flushed_and_says_exactly_how_far_that_is() {
     let crashed = crash(&dir, &home);
 
     let mut store = open(&crashed);
-    assert_eq!(
-        (store.sequence(), store.changelog_offset()),
-        (2, changelog_offset(2))
-    );
-    assert_eq!(
-        all(&mut store),
-        [
-            (b"a".to_vec(), b"1".to_vec()),
-            (b"b".to_vec(), b"2".to_vec())
-        ]
-    );
+    assert_eq!((store.sequence(), store.changelog_offset()), (2, changelog_offset(2)));
+    assert_eq!(all(&mut store), [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
 }
 
 #[test]

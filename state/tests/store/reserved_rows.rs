@@ -15,10 +15,7 @@ fn the_rows_have_these_bytes() {
     let raw = DB::open_default(&dir).unwrap();
     let row = |tag: u8| raw.get([0, tag]).unwrap().unwrap();
     assert_eq!(row(b'F'), b"lethe-state\0\0\0\x01");
-    assert_eq!(
-        row(b'I'),
-        b"\x01\0\0\0\x03\0\0\0\x08\0\0\0\x02c1\0\0\0\x0bim.messages\0\0\0\x02t1"
-    );
+    assert_eq!(row(b'I'), b"\x01\0\0\0\x03\0\0\0\x08\0\0\0\x02c1\0\0\0\x0bim.messages\0\0\0\x02t1");
     assert_eq!(row(b'P'), b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x14");
     assert_eq!(raw.iterator(rocksdb::IteratorMode::Start).count(), 4);
 }

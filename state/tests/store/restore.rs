@@ -63,10 +63,7 @@ fn an_interrupted_delta_at_the_end_is_dropped_by_the_next_commit() {
     let (home, dir) = home();
     let interrupted = parts(&home.path().join("writer"), 0, b"old");
     let mut store = open(&dir);
-    assert_eq!(
-        store.restore(&interrupted[0], 1).unwrap(),
-        Restored::Incomplete
-    );
+    assert_eq!(store.restore(&interrupted[0], 1).unwrap(), Restored::Incomplete);
     store.put(b"a", b"mine");
     store.commit(5).unwrap();
     assert_eq!(all(&mut store), [(b"a".to_vec(), b"mine".to_vec())]);
@@ -87,11 +84,7 @@ fn what_is_known_is_passed_over() {
     assert_eq!((store.sequence(), store.changelog_offset()), (2, 20));
     assert_eq!(get(&mut store, &[b'E', 0]), Some(b"second".to_vec()));
     assert_eq!(store.restore(&first[0], 30).unwrap(), Restored::Known);
-    assert_eq!(
-        store.changelog_offset(),
-        30,
-        "there is no need to read it again"
-    );
+    assert_eq!(store.changelog_offset(), 30, "there is no need to read it again");
 }
 
 #[test]
@@ -100,17 +93,7 @@ fn a_gap_is_an_error_that_names_both_ends() {
     let third = parts(&home.path().join("writer"), 2, b"third");
     let mut store = open(&dir);
     let error = store.restore(&third[0], 1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StateError::Gap {
-                applied: 0,
-                found: 3,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StateError::Gap { applied: 0, found: 3, .. }), "{error}");
     assert_eq!(error.remedy(), Remedy::Rebuild);
 }
 
@@ -120,31 +103,11 @@ fn a_missing_part_is_an_error() {
     let parts = parts(&home.path().join("writer"), 0, b"v");
     let mut store = open(&dir);
     let error = store.restore(&parts[1], 1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StateError::PartMissing {
-                expected: 1,
-                found: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StateError::PartMissing { expected: 1, found: 2, .. }), "{error}");
 
     assert_eq!(store.restore(&parts[0], 1).unwrap(), Restored::Incomplete);
     let error = store.restore(&parts[2], 1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StateError::PartMissing {
-                expected: 2,
-                found: 3,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StateError::PartMissing { expected: 2, found: 3, .. }), "{error}");
     assert_eq!(all(&mut store), []);
     restore_all(&mut store, &parts, 1);
 }

@@ -42,9 +42,7 @@ pub(crate) fn home() -> (TempDir, PathBuf) {
 /// Commits one row as a batch, at a changelog offset of ten times its sequence.
 pub(crate) fn commit_row(store: &mut Store, key: &[u8], value: &[u8]) {
     store.put(key, value);
-    store
-        .commit(changelog_offset(store.sequence() + 1))
-        .unwrap();
+    store.commit(changelog_offset(store.sequence() + 1)).unwrap();
 }
 
 pub(crate) fn changelog_offset(sequence: u64) -> i64 {
@@ -60,9 +58,7 @@ pub(crate) fn scan(store: &mut Store, from: &[u8], to: &[u8], rows_max: usize) -
     let mut rows = Rows::default();
     rows.push(b"from", b"before");
     store.scan(from, to, rows_max, &mut rows).unwrap();
-    rows.iter()
-        .map(|(key, value)| (key.to_vec(), value.to_vec()))
-        .collect()
+    rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
 pub(crate) fn all(store: &mut Store) -> Vec<Row> {
@@ -71,10 +67,7 @@ pub(crate) fn all(store: &mut Store) -> Vec<Row> {
 
 /// What a store of which the process was killed leaves behind: its files as they are, in another place.
 pub(crate) fn crash(dir: &Path, home: &TempDir) -> PathBuf {
-    let copy = home.path().join(format!(
-        "crashed-{}",
-        fs::read_dir(home.path()).unwrap().count()
-    ));
+    let copy = home.path().join(format!("crashed-{}", fs::read_dir(home.path()).unwrap().count()));
     fs::create_dir(&copy).unwrap();
     for file in fs::read_dir(dir).unwrap() {
         let file = file.unwrap();
@@ -87,10 +80,7 @@ pub(crate) fn crash(dir: &Path, home: &TempDir) -> PathBuf {
 pub(crate) fn restore_all(store: &mut Store, parts: &[Vec<u8>], next_changelog_offset: i64) {
     let (last, before) = parts.split_last().unwrap();
     for part in before {
-        assert_eq!(
-            store.restore(part, next_changelog_offset).unwrap(),
-            Restored::Incomplete
-        );
+        assert_eq!(store.restore(part, next_changelog_offset).unwrap(), Restored::Incomplete);
     }
     let restored = store.restore(last, next_changelog_offset).unwrap();
     assert!(matches!(restored, Restored::Applied(_)), "{restored:?}");
@@ -99,7 +89,5 @@ pub(crate) fn restore_all(store: &mut Store, parts: &[Vec<u8>], next_changelog_o
 /// The files of a store with an extension.
 pub(crate) fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
-    files
-        .filter(|file| file.extension().is_some_and(|found| found == extension))
-        .collect()
+    files.filter(|file| file.extension().is_some_and(|found| found == extension)).collect()
 }

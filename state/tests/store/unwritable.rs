@@ -12,14 +12,8 @@ fn a_file_in_the_way_is_named() {
     fs::write(&file, "in the way").unwrap();
     for dir in [file.clone(), file.join("state")] {
         let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
-        assert!(
-            matches!(&error, StateError::Io { dir: named, .. } if *named == dir),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains(&dir.display().to_string()),
-            "{error}"
-        );
+        assert!(matches!(&error, StateError::Io { dir: named, .. } if *named == dir), "{error}");
+        assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
         assert_eq!(error.remedy(), Remedy::Retry);
     }
 }
@@ -30,10 +24,7 @@ fn a_file_in_the_way_is_named() {
 fn a_place_that_cannot_be_written_is_named() {
     let dir = std::path::Path::new("/proc/self/state");
     let error = Store::open(dir, &identity(), &memory()).unwrap_err();
-    assert!(
-        matches!(&error, StateError::Io { dir: named, .. } if named == dir),
-        "{error}"
-    );
+    assert!(matches!(&error, StateError::Io { dir: named, .. } if named == dir), "{error}");
 }
 
 /// The directory is there, but nothing can be written into it.
@@ -42,8 +33,5 @@ fn a_place_that_cannot_be_written_is_named() {
 fn a_directory_that_cannot_be_written_into_is_named() {
     let dir = std::path::Path::new("/proc/self/fd");
     let error = Store::open(dir, &identity(), &memory()).unwrap_err();
-    assert!(
-        matches!(&error, StateError::Io { dir: named, .. } if named == dir),
-        "{error}"
-    );
+    assert!(matches!(&error, StateError::Io { dir: named, .. } if named == dir), "{error}");
 }

@@ -1,0 +1,33 @@
+# What a newcomer and CI call. Everything is built in one profile (release), so that RocksDB and librdkafka
+# are compiled once.
+
+# The cases wait more than they work.
+export RUST_TEST_THREADS ?= 8
+
+.PHONY: help demo test bench lint fmt prerequisites
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+prerequisites: ## Install what building and testing need (Debian; as root), or name it.
+	scripts/prerequisites build test
+
+demo: ## Build lethe and watch it work on an embedded broker: no Kafka needed.
+	@scripts/prerequisites build
+	cargo run --release --locked -- demo
+
+test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
+	@scripts/prerequisites build test
+	cargo test --release --locked --workspace
+
+bench: ## Measure.
+	@scripts/prerequisites build
+	cargo bench --locked --workspace
+
+lint: ## Check format, lints and documentation.
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+fmt: ## Format the code.
+	cargo fmt --all

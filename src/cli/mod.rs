@@ -1,0 +1,62 @@
+//! The verbs: what is asked for on the command line, done.
+//!
+//! Invariant: exit codes are 0 (done), 1 (failed) and 2 (asked wrongly); whatever fails says what,
+//! where and what to do, on standard error.
+
+mod demo;
+mod run;
+mod settings;
+mod stop;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Failure;
+
+/// A Kafka stream processor for the lifecycle of messages: retention, erasure and proof.
+#[derive(Debug, Parser)]
+#[command(name = "lethe", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Demo(demo::Demo),
+    #[command(subcommand)]
+    Topics(topics::Topics),
+}
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Clap answers --help (0) and what it does not understand (2) by itself.
+    let cli = Cli::parse();
+    let done = match cli.verb {
+        Verb::Run(verb) => run::run(&verb),
+        Verb::Demo(verb) => demo::run(&verb),
+        Verb::Topics(verb) => topics::run(&verb),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lethe: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// A runtime for the edges; the workers are threads of their own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // HTTP and signals are little work: one thread, so that the cores belong to the workers.
+    let built = builder.worker_threads(1).thread_name("lethe-edge").enable_all().build();
+    built.map_err(|error| Failure::Failed(format!("threads cannot be started: {error}")))
+}

@@ -1,0 +1,27 @@
+//! HTTP for a load balancer (`/livez`, `/readyz`), for Prometheus (`/metrics`) and for a person (`/`).
+//!
+//! Invariant: no connection can hold the server up. Their number, the time that a request may take
+//! to arrive and the time that a connection may live are bounded.
+
+mod pages;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::telemetry::health::Health;
+
+pub use server::{HttpError, Server};
+
+/// What the pages are made of.
+#[derive(Clone)]
+pub struct Shown {
+    /// How the process is.
+    pub health: Arc<Health>,
+    /// What it has counted.
+    pub metrics: PrometheusHandle,
+}

@@ -1,0 +1,121 @@
+//! The listener: accepts connections within a bound, and lets them end when the process does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::{Shown, pages};
+
+/// Connections at a time: a load balancer, Prometheus and some people; each costs some 20 KiB.
+const CONNECTIONS_MAX: u32 = 128;
+/// How long a request's head may take to arrive, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may live: a reader that never reads ends here too.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long answers under way may take once the process stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// The largest head that is read.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long to wait when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why there is no HTTP server.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address cannot be listened on.
+    #[error("HTTP cannot listen on {address}: {source}; choose another address with --http")]
+    Bind {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A server that listens.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Server {
+    /// Listens on an address; nothing is answered before [`Server::serve`].
+    ///
+    /// # Errors
+    /// The address is taken, or is none of this machine.
+    pub async fn bind(address: &str, shown: Shown) -> Result<Self, HttpError> {
+        let bound = TcpListener::bind(address).await;
+        let listener =
+            bound.map_err(|source| HttpError::Bind { address: address.to_owned(), source })?;
+        Ok(Self { listener, router: pages::router(shown) })
+    }
+
+    /// Where it listens: with port 0 the one that was free.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop` is done, and then finishes what is under way.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+        let (stopping, stopped) = watch::channel(false);
+        let accepting = async {
+            // A semaphore that nobody closes always gives.
+            while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+                match self.listener.accept().await {
+                    Ok((stream, _)) => {
+                        let (router, stopped) = (self.router.clone(), stopped.clone());
+                        tokio::spawn(connection(stream, router, stopped, permit));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "an HTTP connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop => {}
+        }
+        stopping.send_replace(true);
+        // Whoever has not finished by then is dropped with the runtime.
+        drop(timeout(STOP_TIMEOUT, connections.acquire_many(CONNECTIONS_MAX)).await);
+    }
+}
+
+/// Serves one connection, which holds its place among the bounded number until it ends.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        _ = stopped.changed() => {
+            served.as_mut().graceful_shutdown();
+            served.as_mut().await
+        }
+        () = sleep(CONNECTION_TIMEOUT) => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}

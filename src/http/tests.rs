@@ -1,0 +1,101 @@
+//! The pages as a client sees them, over a real connection.
+#![expect(clippy::unwrap_used, reason = "a failing test is the point")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Server, Shown};
+use crate::telemetry::health::Health;
+
+struct Running {
+    health: Arc<Health>,
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+fn shown(health: &Arc<Health>) -> Shown {
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    Shown { health: Arc::clone(health), metrics }
+}
+
+async fn start() -> Running {
+    let health = Arc::new(Health::new(1));
+    let server = Server::bind("127.0.0.1:0", shown(&health)).await.unwrap();
+    let address = server.address().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(server.serve(async { drop(stopped.await) }));
+    Running { health, address, stop, server }
+}
+
+impl Running {
+    /// The status line's number and the whole answer.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+    }
+}
+
+#[tokio::test]
+async fn readyz_says_why_not_until_ready_and_while_stopping() {
+    let running = start().await;
+    let (status, text) = running.get("/readyz").await;
+    assert!(status == 503 && text.ends_with("reading the control topic\n"), "{text}");
+    running.health.control_read();
+    running.health.joined(0);
+    assert_eq!(running.get("/readyz").await.0, 200);
+    running.health.stopping();
+    let (status, text) = running.get("/readyz").await;
+    assert!(status == 503 && text.ends_with("stopping\n"), "{text}");
+    assert_eq!(running.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn livez_fails_when_the_work_has_ended_for_good() {
+    let running = start().await;
+    assert_eq!(running.get("/livez").await.0, 200);
+    running.health.fatal("the disk is full");
+    let (status, text) = running.get("/livez").await;
+    assert!(status == 503 && text.contains("the disk is full"), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_and_status_page() {
+    let running = start().await;
+    running.health.caution(Some("it was <recreated>".to_owned()));
+    let (status, text) = running.get("/metrics").await;
+    assert!(status == 200 && text.contains("content-type: text/plain; version=0.0.4"), "{text}");
+    let (status, text) = running.get("/").await;
+    assert!(status == 200 && text.contains("it was &lt;recreated&gt;"), "{text}");
+    assert_eq!(running.get("/nothing").await.0, 404);
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_at_once() {
+    let running = start().await;
+    let mut idle = TcpStream::connect(running.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
+    running.stop.send(()).unwrap();
+    timeout(Duration::from_secs(5), running.server).await.unwrap().unwrap();
+    assert_eq!(idle.read(&mut [0; 1024]).await.unwrap(), 0, "the server has closed it");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let running = start().await;
+    let taken = running.address.to_string();
+    let error = Server::bind(&taken, shown(&running.health)).await.err().unwrap();
+    assert!(error.to_string().contains(&taken), "{error}");
+}

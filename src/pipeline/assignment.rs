@@ -1,0 +1,160 @@
+//! What the group gives to this worker and takes away.
+//!
+//! A partition that is taken away leaves after its batch is committed (or aborted, if the group
+//! has given up on this member) and its ledger is on disk.
+
+use super::clock::{HostClock, Now};
+use super::error::PipelineError;
+use super::partition::Stage;
+use super::seam::{Fault, Input, Kafka, LogReader, PartitionId, Role};
+use super::worker::Worker;
+
+impl<K: Kafka, C: HostClock> Worker<K, C> {
+    /// New partitions: they stand still until they are restored.
+    pub(super) fn assigned(&mut self, ids: &[PartitionId]) -> Result<(), PipelineError> {
+        self.input.assign(ids)?;
+        for &id in ids {
+            let topic = self.desk.settings.topics.input(id.class);
+            self.health.assigned(self.number, topic, id.partition);
+            let stage = match self.room(id) {
+                None => Stage::opening(),
+                Some(why) => {
+                    tracing::error!(
+                        topic,
+                        partition = id.partition,
+                        "the partition stands still: {why}"
+                    );
+                    Stage::Refused
+                }
+            };
+            self.desk.partitions.insert(id, stage);
+        }
+        self.health.joined(self.number);
+        tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
+        Ok(())
+    }
+
+    /// Why a partition's outputs have no room for it: the input has gained it since the start.
+    fn room(&self, id: PartitionId) -> Option<String> {
+        let known = self.kafka.partitions(Role::Input(id.class)).ok()?;
+        (id.partition >= known).then(|| {
+            format!(
+                "the input had {known} partitions when lethe started and has gained this one: keys \
+                 move between partitions then. See that the outputs have as many (`lethe topics \
+                 apply`), and restart lethe"
+            )
+        })
+    }
+
+    /// Partitions go, or are gone already.
+    pub(super) fn revoked(
+        &mut self,
+        now: Now,
+        ids: &[PartitionId],
+        lost: bool,
+    ) -> Result<(), PipelineError> {
+        if lost {
+            self.abort_batch(now, "the group has given this worker's partitions to others")?;
+        } else {
+            self.finish_batch(now)?;
+        }
+        for id in ids {
+            if self.reading == Some(*id) {
+                self.log.close();
+                self.reading = None;
+            }
+            let stage = self.desk.partitions.remove(id);
+            match stage {
+                Some(Stage::Live(live)) => live.store.flush()?,
+                Some(Stage::Restoring(restoring)) => restoring.store.flush()?,
+                Some(Stage::Opening { .. } | Stage::Refused) | None => {}
+            }
+            let topic = self.desk.settings.topics.input(id.class);
+            self.health.revoked(self.number, topic, id.partition);
+        }
+        match self.input.unassign(ids) {
+            Ok(()) => {}
+            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+            Err(fault) => self.say(&fault.to_string()),
+        }
+        tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
+        Ok(())
+    }
+
+    /// Lets the input flow of every partition that has caught up with the control log.
+    pub(super) fn start_ready(&mut self) -> Result<(), PipelineError> {
+        let Some(end) = self.desk.control.end() else { return Ok(()) };
+        let mut said = None;
+        for (&id, stage) in &mut self.desk.partitions {
+            let Stage::Live(live) = stage else { continue };
+            let ready = live.announced && live.suspended.is_some() && live.control_seen >= end;
+            if live.started || !ready {
+                continue;
+            }
+            match self.input.start(id, live.next) {
+                Ok(()) => {
+                    live.started = true;
+                    let topic = self.desk.settings.topics.input(id.class);
+                    self.health.restored(self.number, topic, id.partition);
+                }
+                Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+                Err(fault) => said = Some(fault.to_string()),
+            }
+        }
+        if let Some(why) = said {
+            self.say(&why);
+        }
+        Ok(())
+    }
+
+    /// Some position is outside of its log: the input's retention was faster than lethe, or the
+    /// topic is another one.
+    pub(super) fn check_positions(&mut self) -> Result<(), PipelineError> {
+        let mut refused = Vec::new();
+        let mut said = None;
+        for (&id, stage) in &mut self.desk.partitions {
+            let Stage::Live(live) = stage else { continue };
+            let bounds = match self.input.bounds(id) {
+                Ok(bounds) => bounds,
+                Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+                Err(fault) => {
+                    said = Some(fault.to_string());
+                    // Asked again when it is started again.
+                    live.started = false;
+                    continue;
+                }
+            };
+            let topic = self.desk.settings.topics.input(id.class);
+            if live.next > bounds.end {
+                refused.push(id);
+            } else if live.next < bounds.start {
+                tracing::warn!(
+                    topic,
+                    partition = id.partition,
+                    lost = bounds.start - live.next,
+                    "the input has dropped records before lethe read them"
+                );
+                live.next = bounds.start;
+                live.touched = true;
+                live.started = false;
+            }
+        }
+        for id in refused {
+            let topic = self.desk.settings.topics.input(id.class);
+            tracing::error!(
+                topic,
+                partition = id.partition,
+                "the partition stands still: the input ends before lethe's position, so it was \
+                 recreated or truncated; set the group's position by hand and restart lethe"
+            );
+            let stage = self.desk.partitions.insert(id, Stage::Refused);
+            if let Some(Stage::Live(live)) = stage {
+                live.store.flush()?;
+            }
+        }
+        if let Some(why) = said {
+            self.say(&why);
+        }
+        Ok(())
+    }
+}

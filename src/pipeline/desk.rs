@@ -1,0 +1,340 @@
+//! Where a worker's batch is made: the partitions, the producer, and what the batch has done so far.
+//!
+//! Apart from the worker, so that a record can be borrowed from the consumer meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lethe_engine::{Budget, Class, Effects, Event, MessageAction, Storage, VersionAction};
+
+use super::clock::{Now, Time};
+use super::control::ControlLog;
+use super::counters::Counters;
+use super::error::PipelineError;
+use super::outputs::Writer;
+use super::partition::{Live, Stage};
+use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
+use super::settings::{
+    BATCH_BYTES_MAX, BATCH_CONTROL_MAX, BATCH_EFFECTS_MAX, BATCH_RECORDS_MAX, LOOK_ROWS,
+    PipelineSettings, RECORD_OVERHEAD_BYTES,
+};
+use crate::codec::{self, TimeLimits};
+
+/// A record that no topic would take.
+pub(super) const TOO_LARGE: &str = "too-large";
+/// A null or undecodable value.
+const UNDECODABLE: &str = "decode";
+/// How long a partition is left alone after a look that could do nothing.
+const LOOK_REST_MS: i64 = 200;
+/// How far percent-encoding can lengthen an id.
+const ENCODED_MAX: usize = 3;
+
+/// Why a step could not be done: a fault of the broker, or a reason to stop.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Fault(Fault),
+    Stop(PipelineError),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Stop(_) => Self::Stop(fault.into()),
+            Fault::Retry(_) | Fault::Abort(_) | Fault::Unknown(_) => Self::Fault(fault),
+        }
+    }
+}
+
+impl From<lethe_state::StateError> for Trouble {
+    fn from(error: lethe_state::StateError) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+/// What the batch at hand has taken so far.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// A transaction is open.
+    pub(super) open: bool,
+    /// When it took its first record (monotonic).
+    pub(super) since: Option<Duration>,
+    records: usize,
+    bytes: usize,
+}
+
+/// Where a batch is made.
+pub(super) struct Desk<O> {
+    pub(super) settings: Arc<PipelineSettings>,
+    pub(super) control: Arc<ControlLog>,
+    pub(super) output: O,
+    pub(super) partitions: BTreeMap<PartitionId, Stage>,
+    pub(super) time: Time,
+    pub(super) batch: Batch,
+    pub(super) writer: Writer,
+    pub(super) counters: Counters,
+    pub(super) dead_letter_partitions: i32,
+    effects: Effects,
+    /// The largest content that both of a class's outputs take.
+    limits: Vec<(Class, usize)>,
+}
+
+impl<O: Output> Desk<O> {
+    pub(super) fn new(
+        settings: Arc<PipelineSettings>,
+        control: Arc<ControlLog>,
+        output: O,
+        time: Time,
+        dead_letter_partitions: i32,
+    ) -> Self {
+        let limit = |class| {
+            let stored = settings.record_bytes_max(Role::Output(class, Storage::Stored));
+            stored.min(settings.record_bytes_max(Role::Output(class, Storage::Transit)))
+        };
+        let limits = super::settings::CLASSES.iter().map(|&class| (class, limit(class))).collect();
+        let topics = settings.topics.clone();
+        Self {
+            counters: Counters::new(|class| topics.input(class).to_owned()),
+            settings,
+            control,
+            output,
+            partitions: BTreeMap::new(),
+            time,
+            batch: Batch::default(),
+            writer: Writer::default(),
+            dead_letter_partitions,
+            effects: Effects::default(),
+            limits,
+        }
+    }
+
+    /// The partitions whose ledger is complete.
+    pub(super) fn live(&mut self) -> impl Iterator<Item = (PartitionId, &mut Live)> {
+        self.partitions.iter_mut().filter_map(|(&id, stage)| match stage {
+            Stage::Live(live) => Some((id, &mut **live)),
+            Stage::Opening { .. } | Stage::Restoring(_) | Stage::Refused => None,
+        })
+    }
+
+    /// Whether the batch has reached its size.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.records >= BATCH_RECORDS_MAX
+            || self.batch.bytes >= BATCH_BYTES_MAX
+            || self.writer.written >= BATCH_EFFECTS_MAX
+    }
+
+    /// Begins the transaction, where it has not begun, and the batch.
+    pub(super) fn begin(&mut self, now: Now) -> Result<(), Fault> {
+        self.batch.since.get_or_insert(now.monotonic);
+        if !self.batch.open {
+            self.output.begin()?;
+            self.batch.open = true;
+        }
+        Ok(())
+    }
+
+    /// Processes an input record.
+    pub(super) fn process<R: InputRecord>(&mut self, input: &R, now: Now) -> Result<(), Trouble> {
+        let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(()) };
+        self.begin(now)?;
+        let id = input.id();
+        let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
+        // What was in the queue when the partition stood still or went back comes again.
+        if !live.started || input.offset() < live.next {
+            return Ok(());
+        }
+        live.next = input.offset() + 1;
+        live.touched = true;
+        live.stirred = true;
+        self.batch.records += 1;
+        self.batch.bytes += input.value().map_or(0, <[u8]>::len);
+        let latest_ms = self.time.latest_ms(now);
+        let decoded = match input.value() {
+            None => Err(UNDECODABLE),
+            Some(value) => codec::decode(id.class, value, TimeLimits { latest_ms })
+                .map_err(codec::DecodeError::code),
+        };
+        let event = match decoded {
+            Ok(event)
+                if carries_content(&event) && too_large(&self.limits, id.class, &event, input) =>
+            {
+                Err(TOO_LARGE)
+            }
+            decoded => decoded,
+        };
+        match event {
+            Ok(event) => {
+                self.effects.clear();
+                let outcome =
+                    live.engine.apply(&mut live.store, &event, ending_ms, &mut self.effects)?;
+                live.counts.outcome(outcome);
+                self.writer.effects(
+                    &mut self.output,
+                    id,
+                    &self.effects,
+                    Some(input),
+                    ending_ms,
+                    &mut live.counts,
+                )?;
+            }
+            Err(why) => {
+                live.counts.dead_letter(why);
+                self.writer.dead_letter(
+                    &mut self.output,
+                    &self.settings,
+                    self.dead_letter_partitions,
+                    input,
+                    why,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what the control log has that partitions have not, in its order.
+    pub(super) fn apply_control(&mut self, now: Now) -> Result<(), Trouble> {
+        let (Some(end), Some(ending_ms)) = (self.control.end(), self.time.ending_ms(now)) else {
+            return Ok(());
+        };
+        let suspended = !self.control.trusted();
+        let behind = |live: &Live| {
+            live.announced && (live.control_seen < end || live.suspended != Some(suspended))
+        };
+        let ids: Vec<PartitionId> =
+            self.live().filter(|(_, live)| behind(live)).map(|(id, _)| id).collect();
+        for id in ids {
+            self.begin(now)?;
+            let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
+            live.touched = true;
+            live.stirred = true;
+            if live.suspended != Some(suspended) {
+                live.engine.suspend(&mut live.store, suspended, ending_ms)?;
+                live.suspended = Some(suspended);
+            }
+            let records = self.control.from(live.engine.control_offset(), BATCH_CONTROL_MAX);
+            for record in &records {
+                self.effects.clear();
+                live.engine.control(&mut live.store, record, ending_ms, &mut self.effects)?;
+                self.writer.effects::<O, NoRecord>(
+                    &mut self.output,
+                    id,
+                    &self.effects,
+                    None,
+                    ending_ms,
+                    &mut live.counts,
+                )?;
+            }
+            live.control_seen =
+                if records.len() < BATCH_CONTROL_MAX { end } else { live.engine.control_offset() };
+        }
+        Ok(())
+    }
+
+    /// Ends what is due on every partition, within a budget each. Returns whether there is more.
+    pub(super) fn look(&mut self, now: Now) -> Result<bool, Trouble> {
+        let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(false) };
+        let due = |live: &Live| {
+            let wake_ms = live.engine.wake_ms();
+            live.started && wake_ms.is_some_and(|at| at.max(live.look_not_before_ms) <= ending_ms)
+        };
+        let ids: Vec<PartitionId> =
+            self.live().filter(|(_, live)| due(live)).map(|(id, _)| id).collect();
+        let mut more = false;
+        for id in ids {
+            if self.is_full() {
+                return Ok(true);
+            }
+            self.batch.since.get_or_insert(now.monotonic);
+            let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
+            live.stirred = true;
+            self.effects.clear();
+            let mut budget = Budget { rows: LOOK_ROWS };
+            let looked =
+                live.engine.look(&mut live.store, ending_ms, &mut budget, &mut self.effects)?;
+            live.overdue_since_ms = looked.overdue_since_ms;
+            // A look that could do nothing (everything is held) is not repeated at once.
+            let idle = self.effects.is_empty() && budget.rows == LOOK_ROWS;
+            live.look_not_before_ms = if idle { ending_ms + LOOK_REST_MS } else { ending_ms };
+            more |= looked.more && !idle;
+            if self.effects.is_empty() {
+                continue;
+            }
+            live.touched = true;
+            self.begin(now)?;
+            let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
+            self.writer.effects::<O, NoRecord>(
+                &mut self.output,
+                id,
+                &self.effects,
+                None,
+                ending_ms,
+                &mut live.counts,
+            )?;
+        }
+        Ok(more)
+    }
+}
+
+/// Stands for "no input record at hand".
+enum NoRecord {}
+
+impl InputRecord for NoRecord {
+    fn id(&self) -> PartitionId {
+        match *self {}
+    }
+
+    fn offset(&self) -> i64 {
+        match *self {}
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    fn headers(&self, _visit: VisitHeader<'_>) {
+        match *self {}
+    }
+}
+
+/// Whether an event's value may be emitted.
+fn carries_content(event: &Event<'_>) -> bool {
+    match event {
+        Event::Message(event) => match event.action {
+            MessageAction::Sent(_) | MessageAction::Edited { .. } => true,
+            MessageAction::Delivered(_) | MessageAction::Read(_) | MessageAction::Recalled => false,
+        },
+        Event::Profile(event) | Event::Config(event) => event.action == VersionAction::Set,
+    }
+}
+
+/// Whether a content would not fit its output topic, whichever of the two that will be. Known
+/// before anything is decided, because a decision that cannot be carried out would be remembered.
+fn too_large<R: InputRecord>(
+    limits: &[(Class, usize)],
+    class: Class,
+    event: &Event<'_>,
+    input: &R,
+) -> bool {
+    let limit =
+        limits.iter().find(|(known, _)| *known == class).map_or(usize::MAX, |&(_, max)| max);
+    let ids = match event {
+        Event::Message(event) => {
+            event.tenant.len() + event.conversation.len() + event.message.len()
+        }
+        Event::Profile(event) | Event::Config(event) => event.tenant.len() + event.id.len(),
+    };
+    let value = input.value().map_or(0, <[u8]>::len);
+    let known = value + ids * ENCODED_MAX + RECORD_OVERHEAD_BYTES;
+    let mut headers = 0;
+    input.headers(&mut |name, value| {
+        headers += name.len() + value.map_or(0, <[u8]>::len) + HEADER_OVERHEAD_BYTES;
+    });
+    known + headers > limit
+}
+
+/// Lengths of a header's name and value, at most.
+const HEADER_OVERHEAD_BYTES: usize = 10;

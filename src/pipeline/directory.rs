@@ -1,0 +1,130 @@
+//! The data directory: whose it is, and where each partition's state lies in it.
+//!
+//! Invariant: one process at a time works in a data directory.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use fs4::FileExt;
+
+use super::error::PipelineError;
+
+/// The file that a running process holds locked.
+const LOCK: &str = "lethe.lock";
+/// The file that remembers the instance's name.
+const INSTANCE: &str = "instance";
+/// Kafka takes no longer ids (249), with the group's name and the worker's number beside it.
+const INSTANCE_BYTES_MAX: usize = 128;
+
+/// A data directory that this process has for itself, for as long as this value lives.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    instance: String,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Creates the directory where it is missing, and takes it.
+    ///
+    /// The instance's name is the given one, else the remembered one, else the host's; a given
+    /// name that differs from the remembered one is refused, because the static memberships and
+    /// open transactions of the old name would stay behind.
+    pub fn take(path: &Path, instance: Option<&str>) -> Result<Self, PipelineError> {
+        let wrong = |why: String| PipelineError::Directory { path: path.to_owned(), why };
+        fs::create_dir_all(path).map_err(|error| wrong(format!("cannot be created: {error}")))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))
+            .map_err(|error| wrong(format!("cannot be written to: {error}")))?;
+        FileExt::try_lock(&lock).map_err(|_| {
+            wrong("another lethe process works in it; give each one a --data-dir of its own".into())
+        })?;
+        let remembered = match fs::read_to_string(path.join(INSTANCE)) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
+        };
+        let instance = match (instance, remembered) {
+            (Some(given), Some(remembered)) if given != remembered => {
+                return Err(wrong(format!(
+                    "it belongs to the instance {remembered:?}, not {given:?}; use its name or \
+                     another directory"
+                )));
+            }
+            (_, Some(remembered)) => remembered,
+            (given, None) => {
+                let host = || gethostname::gethostname().to_string_lossy().into_owned();
+                let name = given.map_or_else(host, str::to_owned);
+                valid(&name).map_err(wrong)?;
+                fs::write(path.join(INSTANCE), &name)
+                    .map_err(|error| wrong(format!("cannot be written to: {error}")))?;
+                name
+            }
+        };
+        Ok(Self { path: path.to_owned(), instance, _lock: lock })
+    }
+
+    /// The instance's name.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn valid(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if name.is_empty() || name.len() > INSTANCE_BYTES_MAX || !name.bytes().all(plain) {
+        return Err(format!(
+            "{name:?} cannot be an instance's name: letters, digits, '.', '-' and '_', at most \
+             {INSTANCE_BYTES_MAX} of them; give another one with --instance"
+        ));
+    }
+    Ok(())
+}
+
+/// Where the state of a partition lies.
+#[must_use]
+pub fn partition_path(data_dir: &Path, topic: &str, partition: i32) -> PathBuf {
+    data_dir.join(format!("{topic}-{partition}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+
+    #[test]
+    fn a_name_is_remembered_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDirectory::take(dir.path(), Some("a")).unwrap());
+        assert_eq!(DataDirectory::take(dir.path(), None).unwrap().instance(), "a");
+        let error = DataDirectory::take(dir.path(), Some("b")).unwrap_err().to_string();
+        assert!(error.contains("belongs to the instance \"a\""), "{error}");
+    }
+
+    #[test]
+    fn a_directory_in_use_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDirectory::take(dir.path(), Some("a")).unwrap();
+        let error = DataDirectory::take(dir.path(), Some("a")).unwrap_err().to_string();
+        assert!(error.contains("another lethe process"), "{error}");
+        drop(held);
+        assert!(DataDirectory::take(dir.path(), Some("a")).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_kafka_would_refuse_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(DataDirectory::take(dir.path(), Some("a/b")).is_err());
+    }
+}

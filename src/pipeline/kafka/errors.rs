@@ -1,0 +1,118 @@
+//! rdkafka's errors as faults: what the caller does, and what the operator can do.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "librdkafka has some 200 codes; those not named pass by themselves"
+)]
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::super::seam::Fault;
+
+/// A client could not be made: a setting is wrong.
+pub(super) fn creation(error: &KafkaError) -> Fault {
+    Fault::Stop(format!("{error}: correct the [kafka] properties"))
+}
+
+/// A topic is not there, or cannot be seen.
+pub(super) fn missing_topic(name: &str, error: Option<RDKafkaRespErr>) -> Fault {
+    match error.map(RDKafkaErrorCode::from) {
+        Some(
+            code @ (RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition),
+        ) => Fault::Retry(format!("topic {name}: {code}")),
+        Some(code) if right(code).is_some() => denied(&format!("topic {name}"), code),
+        _ => Fault::Stop(format!("topic {name} does not exist: `lethe topics apply` creates it")),
+    }
+}
+
+/// A call outside of a transaction failed.
+pub(super) fn call(what: &str, error: &KafkaError) -> Fault {
+    match error.rdkafka_error_code() {
+        Some(code) if right(code).is_some() => denied(what, code),
+        Some(RDKafkaErrorCode::UnsupportedFeature) => Fault::Stop(format!(
+            "{what}: the broker is too old for it ({error}); lethe needs Kafka 2.4 or later"
+        )),
+        Some(RDKafkaErrorCode::FencedInstanceId) => fenced_instance(what),
+        _ => Fault::Retry(format!("{what}: {error}")),
+    }
+}
+
+/// Another process runs under this instance's name.
+pub(super) fn fenced_instance(what: &str) -> Fault {
+    Fault::Stop(format!(
+        "{what}: another process has joined the group under this instance's name, and goes on in \
+         its place; give every process an --instance of its own"
+    ))
+}
+
+/// A call of a transaction failed.
+pub(super) fn transaction(what: &str, error: &KafkaError) -> Fault {
+    let text = format!("{what}: {error}");
+    if let Some(code) = error.rdkafka_error_code()
+        && right(code).is_some()
+    {
+        return denied(what, code);
+    }
+    let KafkaError::Transaction(error) = error else {
+        return Fault::Abort(text);
+    };
+    if error.code() == RDKafkaErrorCode::UnsupportedFeature {
+        Fault::Stop(format!(
+            "{text}: the broker has no transactions; lethe needs Kafka 2.4 or later"
+        ))
+    } else if error.is_fatal() {
+        Fault::Unknown(text)
+    } else if error.txn_requires_abort() {
+        Fault::Abort(text)
+    } else if error.is_retriable() {
+        Fault::Retry(text)
+    } else {
+        Fault::Unknown(text)
+    }
+}
+
+/// A record was refused by the broker; aborting and trying again can help or not.
+pub(super) fn delivery(topic: &str, code: RDKafkaErrorCode) -> Fault {
+    if right(code).is_some() {
+        return denied(&format!("writing to topic {topic}"), code);
+    }
+    match code {
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge => {
+            Fault::Stop(format!(
+                "topic {topic} refuses a record for its size: its max.message.bytes is lower than \
+                 lethe was told; `lethe topics plan` shows what it should be"
+            ))
+        }
+        RDKafkaErrorCode::InvalidRecord
+        | RDKafkaErrorCode::InvalidTimestamp
+        | RDKafkaErrorCode::PolicyViolation
+        | RDKafkaErrorCode::UnsupportedForMessageFormat => Fault::Stop(format!(
+            "topic {topic} refuses lethe's records ({code}): `lethe topics plan` shows its settings"
+        )),
+        // Everything else passes by itself: leaders that move, brokers that restart.
+        _ => Fault::Abort(format!("writing to topic {topic}: {code}")),
+    }
+}
+
+/// The right that is missing, if the error says that one is.
+fn right(code: RDKafkaErrorCode) -> Option<&'static str> {
+    match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            Some("Read on the input and control topics, Read and Write on lethe's other topics")
+        }
+        RDKafkaErrorCode::GroupAuthorizationFailed => Some("Read on the consumer group"),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+            Some("Write and Describe on the transactional ids that begin with the group's name")
+        }
+        RDKafkaErrorCode::ClusterAuthorizationFailed => Some("IdempotentWrite on the cluster"),
+        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
+            Some("to log in: check the [kafka] sasl.* and ssl.* properties")
+        }
+        _ => None,
+    }
+}
+
+fn denied(what: &str, code: RDKafkaErrorCode) -> Fault {
+    let right = right(code).unwrap_or("more rights");
+    Fault::Stop(format!("{what}: {code}; this user needs {right}"))
+}

@@ -1,0 +1,207 @@
+//! A worker's transactional producer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::super::seam::{
+    Appended, Fault, Headers, Output, OutputRecord, PartitionId, Position, Role,
+};
+use super::super::settings::{CALL_TIMEOUT, OUTPUTS, PipelineSettings, Topics};
+use super::context::{OutputContext, Reach, mark};
+use super::{RdInput, config, errors};
+
+/// How long a send waits for room in the queue before it looks again.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
+
+/// A worker's transactional producer.
+pub struct RdOutput {
+    producer: BaseProducer<OutputContext>,
+    transactional_id: String,
+    topics: Topics,
+    names: BTreeMap<Role, String>,
+}
+
+impl RdOutput {
+    pub(super) fn create(
+        settings: &PipelineSettings,
+        instance: &str,
+        worker: usize,
+        reach: Arc<Reach>,
+    ) -> Result<Self, Fault> {
+        let transactional_id = format!("{}-{instance}-{worker}", settings.group);
+        let producer = config::output(settings, &transactional_id)
+            .create_with_context(OutputContext::new(reach))
+            .map_err(|error| errors::creation(&error))?;
+        let names = OUTPUTS.iter().map(|&role| (role, settings.topics.name(role))).collect();
+        Ok(Self { producer, transactional_id, topics: settings.topics.clone(), names })
+    }
+
+    /// The cause of a failed transaction is the record that failed, where there is one.
+    fn cause(&self, fault: Fault) -> Fault {
+        match (self.producer.context().take().failed, fault) {
+            (Some((topic, code)), Fault::Abort(_)) => errors::delivery(&topic, code),
+            (_, fault) => fault,
+        }
+    }
+}
+
+impl Output for RdOutput {
+    type Input = RdInput;
+
+    fn init(&mut self) -> Result<(), Fault> {
+        let what = format!("initialising the transactional id {}", self.transactional_id);
+        self.producer.init_transactions(CALL_TIMEOUT).map_err(|error| {
+            match errors::transaction(&what, &error) {
+                // Nothing was begun: to be tried again with this producer.
+                Fault::Abort(text) | Fault::Retry(text) => Fault::Retry(text),
+                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
+            }
+        })
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.producer.context().take();
+        self.producer
+            .begin_transaction()
+            .map_err(|error| errors::transaction("beginning a transaction", &error))
+    }
+
+    fn send(&mut self, output: &OutputRecord<'_>) -> Result<(), Fault> {
+        let Some(name) = self.names.get(&output.role) else {
+            return Err(Fault::Stop(format!(
+                "{:?} is not a topic that workers write",
+                output.role
+            )));
+        };
+        let opaque = match output.role {
+            Role::Changelog(class) => mark(PartitionId { class, partition: output.partition }),
+            Role::Input(_) | Role::Output(..) | Role::Control | Role::Audit | Role::DeadLetters => {
+                0
+            }
+        };
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(name, opaque).partition(output.partition);
+        record.key = output.key;
+        record.payload = output.value;
+        record.headers = owned(output.headers);
+        let mut since = None;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, refused)) => {
+                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    let waited = since.get_or_insert_with(Instant::now).elapsed();
+                    if !full || waited > CALL_TIMEOUT {
+                        return Err(send_fault(name, &error));
+                    }
+                    record = refused;
+                    self.producer.poll(ROOM_WAIT);
+                }
+            }
+        }
+    }
+
+    fn send_positions(&mut self, input: &RdInput, positions: &[Position]) -> Result<(), Fault> {
+        let what = "adding positions to the transaction";
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            let topic = self.topics.input(position.id.class);
+            let mut element = list.add_partition(topic, position.id.partition);
+            element
+                .set_offset(Offset::Offset(position.offset))
+                .map_err(|error| errors::call(what, &error))?;
+            element.set_metadata(&position.metadata);
+        }
+        let Some(member) = input.consumer().group_metadata() else {
+            return Err(Fault::Abort(format!("{what}: the consumer is not a member of its group")));
+        };
+        self.producer
+            .send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
+            .map_err(|error| match errors::transaction(what, &error) {
+                // The whole batch is tried again, after a wait.
+                Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
+                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
+            })
+            .map_err(|fault| self.cause(fault))
+    }
+
+    fn commit(&mut self, appended: &mut Vec<Appended>) -> Result<(), Fault> {
+        let started = Instant::now();
+        loop {
+            let error = match self.producer.commit_transaction(CALL_TIMEOUT) {
+                Ok(()) => {
+                    let context = self.producer.context();
+                    context.reach.seen();
+                    appended.append(&mut context.take().appended);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // Before librdkafka has asked for the commit, nothing can have been committed.
+            let fault = if matches!(error, KafkaError::Flush(_)) {
+                Fault::Abort(format!("waiting for acknowledgements: {error}"))
+            } else {
+                errors::transaction("committing", &error)
+            };
+            match fault {
+                Fault::Retry(_) if started.elapsed() < 2 * CALL_TIMEOUT => {}
+                Fault::Retry(text) => return Err(Fault::Unknown(text)),
+                fault @ (Fault::Abort(_) | Fault::Unknown(_) | Fault::Stop(_)) => {
+                    return Err(self.cause(fault));
+                }
+            }
+        }
+    }
+
+    fn abort(&mut self) -> Result<(), Fault> {
+        let aborted = self
+            .producer
+            .abort_transaction(CALL_TIMEOUT)
+            .map_err(|error| Fault::Unknown(format!("aborting: {error}")));
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().take();
+        aborted
+    }
+
+    fn serve(&mut self) {
+        self.producer.poll(Duration::ZERO);
+    }
+}
+
+fn send_fault(topic: &str, error: &KafkaError) -> Fault {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Fault::Stop(format!(
+                "topic {topic} has fewer partitions than its input: `lethe topics apply` corrects it"
+            ))
+        }
+        Some(
+            code @ (RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument),
+        ) => errors::delivery(topic, code),
+        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::State) => {
+            Fault::Unknown(format!("writing to topic {topic}: {error}"))
+        }
+        _ => Fault::Abort(format!("writing to topic {topic}: {error}")),
+    }
+}
+
+/// librdkafka wants names as text: other bytes in a name are replaced, which Kafka's own clients
+/// do when they read it.
+fn owned(headers: &Headers) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for (name, value) in headers.iter() {
+        let key = String::from_utf8_lossy(name);
+        owned = owned.insert(Header { key: &key, value });
+    }
+    Some(owned)
+}

@@ -1,0 +1,40 @@
+//! The Kafka shell: consumes, has the engine decide, and commits everything in transactions.
+//!
+//! - [`seam`]: what the workers need of Kafka; [`kafka`] is the real one.
+//! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
+//!   takes), `restore` (taking over a ledger), `desk` (making a batch), `outputs` (its records) and
+//!   [`transaction`] (its end).
+//! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
+//! - [`clock`]: the time that ends things.
+//! - [`run`]: all of it, in threads.
+//!
+//! Invariant: content goes from the consumer to the producer and nowhere else.
+
+mod assignment;
+mod audit;
+pub mod clock;
+pub mod control;
+pub mod control_reader;
+mod counters;
+mod desk;
+pub mod directory;
+pub mod error;
+pub mod kafka;
+mod outputs;
+mod partition;
+pub mod progress;
+mod restore;
+mod run;
+pub mod seam;
+pub mod settings;
+mod shutdown;
+mod startup;
+pub mod transaction;
+mod trust;
+pub mod worker;
+
+pub use control_reader::SettingsCheck;
+pub use error::PipelineError;
+pub use run::{Surroundings, run};
+pub use settings::{Beginning, PipelineSettings, Topics};
+pub use shutdown::Shutdown;

@@ -1,0 +1,212 @@
+//! What a batch emits: contents, tombstones, reports and dead letters, as records.
+//!
+//! Invariant: content is passed on from the input record at hand and kept nowhere.
+
+use std::fmt::Write as _;
+
+use lethe_engine::{Class, Effect, Effects, Reason, Storage, Tags};
+
+use super::audit::Report;
+use super::counters::Counts;
+use super::seam::{Fault, Headers, InputRecord, Output, OutputRecord, PartitionId, Role};
+use super::settings::PipelineSettings;
+
+/// Headers that begin like this are lethe's own: an input cannot speak in its name.
+const OWN: &[u8] = b"lethe-";
+const STORAGE: &[u8] = b"lethe-storage";
+const RETENTION: &[u8] = b"lethe-retention";
+const EXPIRES_AT: &[u8] = b"lethe-expires-at";
+const POLICY: &[u8] = b"lethe-policy";
+const REASON: &[u8] = b"lethe-reason";
+const ERROR: &[u8] = b"lethe-error";
+const SOURCE: &[u8] = b"lethe-source";
+
+/// The partition whose owner reports what every partition sees: each report once.
+const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 };
+/// All reports are in one order.
+const AUDIT_PARTITION: i32 = 0;
+
+/// Writes records, in buffers that are used again.
+#[derive(Default)]
+pub(super) struct Writer {
+    headers: Headers,
+    text: String,
+    /// Records of the batch so far.
+    pub(super) written: usize,
+}
+
+impl Writer {
+    /// Writes the effects of one call. `input` is the record at hand, whose value `Content` stands for.
+    pub(super) fn effects<O: Output, R: InputRecord>(
+        &mut self,
+        output: &mut O,
+        id: PartitionId,
+        effects: &Effects,
+        input: Option<&R>,
+        now_ms: i64,
+        counts: &mut Counts,
+    ) -> Result<(), Fault> {
+        counts.unmatched(effects.unmatched());
+        for effect in effects.iter() {
+            match effect {
+                Effect::Content { storage, key, tags } => {
+                    let Some(input) = input else {
+                        return Err(Fault::Stop("a content without its input record".to_owned()));
+                    };
+                    self.content(output, id, storage, key, tags, input)?;
+                }
+                Effect::Tombstone { storage, key, reason, policy } => {
+                    counts.tombstone(reason);
+                    self.tombstone(output, id, storage, key, reason, policy)?;
+                }
+                Effect::Audit { key, what } if id == REPORTER => {
+                    self.audit(output, key, &Report::new(what, now_ms))?;
+                }
+                // Every other partition sees the same control records.
+                Effect::Audit { .. } => continue,
+            }
+            self.written += 1;
+        }
+        Ok(())
+    }
+
+    fn content<O: Output, R: InputRecord>(
+        &mut self,
+        output: &mut O,
+        id: PartitionId,
+        storage: Storage,
+        key: &str,
+        tags: Tags,
+        input: &R,
+    ) -> Result<(), Fault> {
+        self.headers.clear();
+        let headers = &mut self.headers;
+        input.headers(&mut |name, value| {
+            if !name.starts_with(OWN) {
+                headers.push(name, value);
+            }
+        });
+        self.headers.push(STORAGE, Some(storage.tag().as_bytes()));
+        match tags.retention_ms {
+            Some(retention_ms) => self.number(RETENTION, retention_ms),
+            None => self.headers.push(RETENTION, Some(b"forever")),
+        }
+        if let Some(expires_at_ms) = tags.expires_at_ms {
+            self.number(EXPIRES_AT, expires_at_ms);
+        }
+        self.policy(tags.policy);
+        output.send(&OutputRecord {
+            role: Role::Output(id.class, storage),
+            partition: id.partition,
+            key: Some(key.as_bytes()),
+            value: input.value(),
+            headers: &self.headers,
+        })
+    }
+
+    fn tombstone<O: Output>(
+        &mut self,
+        output: &mut O,
+        id: PartitionId,
+        storage: Storage,
+        key: &str,
+        reason: Reason,
+        policy: Option<i64>,
+    ) -> Result<(), Fault> {
+        self.headers.clear();
+        self.headers.push(REASON, Some(reason.name().as_bytes()));
+        self.policy(policy);
+        output.send(&OutputRecord {
+            role: Role::Output(id.class, storage),
+            partition: id.partition,
+            key: Some(key.as_bytes()),
+            value: None,
+            headers: &self.headers,
+        })
+    }
+
+    fn audit<O: Output>(
+        &mut self,
+        output: &mut O,
+        key: &str,
+        report: &Report,
+    ) -> Result<(), Fault> {
+        self.headers.clear();
+        let json = serde_json::to_vec(report)
+            .map_err(|error| Fault::Stop(format!("writing a report: {error}")))?;
+        output.send(&OutputRecord {
+            role: Role::Audit,
+            partition: AUDIT_PARTITION,
+            key: Some(key.as_bytes()),
+            value: Some(&json),
+            headers: &self.headers,
+        })
+    }
+
+    /// Writes a dead letter: where the input is, and in one word why.
+    pub(super) fn dead_letter<O: Output, R: InputRecord>(
+        &mut self,
+        output: &mut O,
+        settings: &PipelineSettings,
+        partitions: i32,
+        input: &R,
+        why: &str,
+    ) -> Result<(), Fault> {
+        let id = input.id();
+        self.headers.clear();
+        self.headers.push(ERROR, Some(why.as_bytes()));
+        self.text.clear();
+        let topic = settings.topics.input(id.class);
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{topic}/{}/{}", id.partition, input.offset());
+        self.headers.push(SOURCE, Some(self.text.as_bytes()));
+        let limit = settings.record_bytes_max(Role::DeadLetters);
+        let fits = |part: Option<&[u8]>, rest: usize| {
+            part.map_or(0, <[u8]>::len) + rest + super::settings::RECORD_OVERHEAD_BYTES <= limit
+        };
+        let key = input.key().filter(|&key| fits(Some(key), 0));
+        let key_len = key.map_or(0, <[u8]>::len);
+        let value = input
+            .value()
+            .filter(|&value| settings.dead_letter_values && fits(Some(value), key_len));
+        self.written += 1;
+        output.send(&OutputRecord {
+            role: Role::DeadLetters,
+            partition: id.partition % partitions.max(1),
+            key,
+            value,
+            headers: &self.headers,
+        })
+    }
+
+    /// Writes a part of a delta.
+    pub(super) fn delta<O: Output>(
+        &mut self,
+        output: &mut O,
+        id: PartitionId,
+        part: &[u8],
+    ) -> Result<(), Fault> {
+        self.headers.clear();
+        output.send(&OutputRecord {
+            role: Role::Changelog(id.class),
+            partition: id.partition,
+            key: None,
+            value: Some(part),
+            headers: &self.headers,
+        })
+    }
+
+    fn number(&mut self, name: &[u8], number: i64) {
+        self.text.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{number}");
+        self.headers.push(name, Some(self.text.as_bytes()));
+    }
+
+    fn policy(&mut self, policy: Option<i64>) {
+        match policy {
+            Some(offset) => self.number(POLICY, offset),
+            None => self.headers.push(POLICY, Some(b"default")),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Taking over a partition: its ledger follows its changelog until nothing can be missing.
+//!
+//! The order is what keeps two owners apart: the producer is initialised before (so that this
+//! worker's own open transaction has ended); then the stable committed position, then the
+//! changelog's end as a read-uncommitted client sees it, then reading past that end; and the
+//! sequences of both must agree. The last stable offset alone would hide another owner's deltas.
+//!
+//! Restoring goes on in slices beside the partitions that work.
+
+use std::time::Duration;
+
+use lethe_engine::Engine;
+use lethe_state::{Delta, Identity, Remedy, Restored, StateError, Store};
+
+use super::clock::{HostClock, Now};
+use super::desk::Trouble;
+use super::directory::partition_path;
+use super::error::PipelineError;
+use super::partition::{Goal, LastDelta, Live, Restoring, Stage};
+use super::seam::{Committed, Fault, Input, Kafka, LogPolled, LogReader, PartitionId, Role};
+use super::settings::{Beginning, STEP_RESTORE_RECORDS_MAX};
+use super::transaction::sequence;
+use super::worker::Worker;
+
+/// How long a partition is left alone that waits for something.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often a directory that is in use, or fails, is tried again: another worker of this process
+/// closes it within moments.
+const OPEN_TRIES: u32 = 100;
+/// How often state that does not fit its changelog is built anew.
+const REBUILD_TRIES: u32 = 1;
+/// How often sequences may disagree before that is final: another owner's last commit may just
+/// be on its way.
+const DISAGREEMENTS_MAX: u32 = 50;
+/// How many slices' worth a worker restores in one step that has nothing else to do.
+const ALONE_FACTOR: usize = 16;
+
+impl<K: Kafka, C: HostClock> Worker<K, C> {
+    /// One slice of restoring, if a partition needs it.
+    pub(super) fn restore_step(&mut self, now: Now) -> Result<(), PipelineError> {
+        let Some(id) = self.next_to_restore(now) else { return Ok(()) };
+        let Some(stage) = self.desk.partitions.remove(&id) else { return Ok(()) };
+        let (stage, trouble) = match stage {
+            Stage::Opening { tries, .. } => (self.open(id, now, tries)?, None),
+            Stage::Restoring(restoring) => self.follow(id, now, restoring)?,
+            stage @ (Stage::Live(_) | Stage::Refused) => (stage, None),
+        };
+        if !matches!(stage, Stage::Restoring(_)) && self.reading == Some(id) {
+            self.log.close();
+            self.reading = None;
+        }
+        self.desk.partitions.insert(id, stage);
+        match trouble {
+            Some(Fault::Stop(why)) => Err(PipelineError::Kafka(why)),
+            Some(fault) => {
+                self.say(&fault.to_string());
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is a slice to be read at once.
+    pub(super) fn is_restoring(&self, now: Now) -> bool {
+        self.next_to_restore(now).is_some()
+    }
+
+    fn next_to_restore(&self, now: Now) -> Option<PartitionId> {
+        let ready = |stage: &Stage| match stage {
+            Stage::Opening { not_before, .. } => *not_before <= now.monotonic,
+            Stage::Restoring(restoring) => restoring.not_before <= now.monotonic,
+            Stage::Live(_) | Stage::Refused => false,
+        };
+        let reading = self.reading.filter(|id| self.desk.partitions.get(id).is_some_and(ready));
+        reading.or_else(|| {
+            let mut waiting = self.desk.partitions.iter().filter(|(_, stage)| ready(stage));
+            waiting.next().map(|(&id, _)| id)
+        })
+    }
+
+    fn open(&mut self, id: PartitionId, now: Now, tries: u32) -> Result<Stage, PipelineError> {
+        let topic = self.desk.settings.topics.input(id.class);
+        let identity = Identity {
+            cluster: self.kafka.cluster_id().to_owned(),
+            topic: topic.to_owned(),
+            topic_id: self.kafka.topic_id(Role::Input(id.class)),
+            partition: id.partition,
+            partitions: self.kafka.partitions(Role::Input(id.class))?,
+        };
+        let dir = partition_path(&self.desk.settings.data_dir, topic, id.partition);
+        let again = Stage::Opening { not_before: now.monotonic + PAUSE, tries: tries + 1 };
+        match Store::open(&dir, &identity, &self.memory) {
+            Ok(store) => Ok(Stage::Restoring(Box::new(Restoring::new(store)))),
+            Err(StateError::Locked { .. }) if tries < OPEN_TRIES => Ok(again),
+            Err(error) => match error.remedy() {
+                Remedy::Retry if tries < OPEN_TRIES => {
+                    self.say(&error.to_string());
+                    Ok(again)
+                }
+                Remedy::Rebuild if tries <= REBUILD_TRIES => {
+                    tracing::warn!(%error, "the state is built anew from its changelog");
+                    Store::destroy(&dir)?;
+                    Ok(again)
+                }
+                Remedy::Retry | Remedy::Rebuild | Remedy::Stop => Err(error.into()),
+            },
+        }
+    }
+
+    /// Goes on with a changelog. Gives back what the partition is now, and what went wrong.
+    fn follow(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        mut restoring: Box<Restoring>,
+    ) -> Result<(Stage, Option<Fault>), PipelineError> {
+        let result = self.advance(id, now, &mut restoring);
+        let fault = match result {
+            Ok(Some(place)) => return Ok((self.complete(id, *restoring, place)?, None)),
+            Ok(None) => None,
+            Err(Trouble::Fault(fault)) => {
+                // Whatever was open is asked for and opened anew.
+                restoring.goal = None;
+                restoring.reading = false;
+                restoring.not_before = now.monotonic + PAUSE;
+                Some(fault)
+            }
+            Err(Trouble::Stop(PipelineError::State(error)))
+                if error.remedy() == Remedy::Rebuild && restoring.store.sequence() > 0 =>
+            {
+                tracing::warn!(%error, "the state is built anew from its changelog");
+                let topic = self.desk.settings.topics.input(id.class);
+                let dir = partition_path(&self.desk.settings.data_dir, topic, id.partition);
+                drop(restoring);
+                Store::destroy(&dir)?;
+                return Ok((Stage::opening(), None));
+            }
+            Err(Trouble::Stop(error)) => return Err(error),
+        };
+        Ok((Stage::Restoring(restoring), fault))
+    }
+
+    /// Reads a slice. Gives the place to start at once everything is read and agrees.
+    fn advance(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+    ) -> Result<Option<Place>, Trouble> {
+        if self.desk.control.end().is_none() {
+            restoring.not_before = now.monotonic + PAUSE;
+            return Ok(None);
+        }
+        if !restoring.reading && !self.open_log(id, now, restoring)? {
+            return Ok(None);
+        }
+        if restoring.reading && !self.read_slice(id, restoring)? {
+            return Ok(None);
+        }
+        restoring.reading = false;
+        self.place(id, now, restoring)
+    }
+
+    /// Asks where to read to, and opens the changelog, where there is anything to read.
+    fn open_log(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+    ) -> Result<bool, Trouble> {
+        let role = Role::Changelog(id.class);
+        let committed = self.input.committed(id)?;
+        let whole = self.log.whole(role, id.partition)?;
+        let stable = self.log.stable(role, id.partition)?;
+        if self.kafka.capabilities().isolation && stable.end < whole.end {
+            // An earlier owner's transaction is still open; the broker aborts it in time.
+            restoring.not_before = now.monotonic + PAUSE;
+            return Ok(false);
+        }
+        let store = &restoring.store;
+        if store.sequence() > 0 && store.changelog_offset() > whole.end {
+            return Err(self.disagreement(
+                id,
+                "its changelog ends before the local state does: the \
+                topic was recreated or truncated. Restore the topic, or remove this partition's \
+                directory under the data directory to start from what the topic holds",
+            ));
+        }
+        if stable.start > store.changelog_offset() {
+            return Err(self.disagreement(
+                id,
+                "its changelog no longer holds what the local state \
+                lacks: records were removed from it. Restore the topic's records",
+            ));
+        }
+        // The last delta is read again: it says when it was written, and the input's position.
+        let from = stable.start.max(store.changelog_offset() - 1);
+        restoring.goal = Some(Goal { committed, end: whole.end });
+        restoring.reading = from < whole.end;
+        if restoring.reading {
+            self.log.open(role, id.partition, from)?;
+            self.reading = Some(id);
+        }
+        Ok(true)
+    }
+
+    /// Applies some records. Returns whether the end was reached.
+    fn read_slice(&mut self, id: PartitionId, restoring: &mut Restoring) -> Result<bool, Trouble> {
+        let alone = self.desk.live().next().is_none();
+        let records = if alone { ALONE_FACTOR } else { 1 } * STEP_RESTORE_RECORDS_MAX;
+        let wait = if alone { PAUSE } else { Duration::ZERO };
+        let end = restoring.goal.as_ref().map_or(0, |goal| goal.end);
+        for _ in 0..records {
+            let mut failed = None;
+            let mut next = 0;
+            let polled = self.log.poll(wait, &mut |record| {
+                next = record.offset + 1;
+                let value = record.value.unwrap_or_default();
+                failed = apply(restoring, value, next, record.timestamp_ms).err();
+            })?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            match polled {
+                // The end may be a delta's own record where the broker writes no markers.
+                LogPolled::Record if next < end => {}
+                LogPolled::Record | LogPolled::End => return Ok(true),
+                LogPolled::OutOfRange => {
+                    return Err(self.disagreement(
+                        id,
+                        "its changelog was truncated while it was \
+                        read. Restore the topic's records",
+                    ));
+                }
+                LogPolled::Nothing => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Everything is read: where to start, if all of it agrees.
+    fn place(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+    ) -> Result<Option<Place>, Trouble> {
+        let Some(goal) = restoring.goal.take() else { return Ok(None) };
+        let applied = restoring.store.sequence();
+        let next = match &goal.committed {
+            Some(Committed { offset, metadata }) => match sequence(metadata) {
+                Some(committed) if committed == applied => *offset,
+                Some(committed) => {
+                    restoring.disagreements += 1;
+                    restoring.not_before = now.monotonic + PAUSE;
+                    if restoring.disagreements > DISAGREEMENTS_MAX {
+                        return Err(self.disagreement(id, &format!(
+                            "its changelog ends at delta {applied}, the group's committed position \
+                             is of delta {committed}: one of them was reset or lost records. \
+                             Restore the changelog topic, or set the group's position by hand"
+                        )));
+                    }
+                    return Ok(None);
+                }
+                None => {
+                    tracing::warn!(
+                        topic = self.desk.settings.topics.input(id.class),
+                        partition = id.partition,
+                        offset,
+                        "the group's position was set by hand; lethe goes on from there"
+                    );
+                    *offset
+                }
+            },
+            None => self.first_offset(id, restoring)?,
+        };
+        let bounds = self.input.bounds(id)?;
+        if next < bounds.start {
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                lost = bounds.start - next,
+                "the input has dropped records before lethe read them"
+            );
+        }
+        let refused = (next > bounds.end).then(|| {
+            format!(
+                "the input ends at {}, before the position {next}: it was recreated or \
+                     truncated. Its events would be taken for known ones; set the group's position \
+                     by hand to go on",
+                bounds.end
+            )
+        });
+        let engine = Engine::open(id.class, &mut restoring.store)?;
+        if !self.control_fits(engine.control_offset())? {
+            restoring.not_before = now.monotonic + PAUSE;
+            return Ok(None);
+        }
+        let refused = refused.or_else(|| self.control_gap(&engine, restoring.last, now));
+        Ok(Some(Place { next: next.max(bounds.start), engine, refused }))
+    }
+
+    /// Where a group without a position begins.
+    fn first_offset(&mut self, id: PartitionId, restoring: &Restoring) -> Result<i64, Trouble> {
+        if let Some(last) = restoring.last {
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                offset = last.input_offset,
+                "the group's position has expired; the changelog knows it"
+            );
+            return Ok(last.input_offset);
+        }
+        let bounds = self.input.bounds(id)?;
+        Ok(match self.desk.settings.beginning {
+            Beginning::Earliest => bounds.start,
+            Beginning::Latest => bounds.end,
+        })
+    }
+
+    fn complete(
+        &mut self,
+        id: PartitionId,
+        restoring: Restoring,
+        place: Place,
+    ) -> Result<Stage, PipelineError> {
+        let topic = self.desk.settings.topics.input(id.class);
+        if let Some((sequence, counts)) = &restoring.unsure
+            && restoring.store.sequence() >= *sequence
+        {
+            self.desk.counters.committed(id.class, counts);
+        }
+        if let Some(why) = place.refused {
+            tracing::error!(topic, partition = id.partition, "the partition stands still: {why}");
+            restoring.store.flush()?;
+            return Ok(Stage::Refused);
+        }
+        tracing::info!(
+            topic,
+            partition = id.partition,
+            deltas = restoring.applied,
+            sequence = restoring.store.sequence(),
+            offset = place.next,
+            "restored"
+        );
+        Ok(Stage::Live(Box::new(Live::new(restoring.store, place.engine, place.next))))
+    }
+
+    fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
+        Trouble::Stop(PipelineError::Disagreement {
+            topic: self.desk.settings.topics.input(id.class).to_owned(),
+            partition: id.partition,
+            why: why.to_owned(),
+        })
+    }
+}
+
+/// Where a restored partition starts.
+struct Place {
+    next: i64,
+    engine: Engine,
+    /// Why it must not.
+    refused: Option<String>,
+}
+
+/// Applies a record of the changelog.
+fn apply(
+    restoring: &mut Restoring,
+    record: &[u8],
+    next: i64,
+    written_ms: i64,
+) -> Result<(), StateError> {
+    let header = match restoring.store.restore(record, next)? {
+        Restored::Applied(header) => {
+            restoring.applied += 1;
+            Some(header)
+        }
+        Restored::Incomplete => None,
+        Restored::Known => Delta::decode(record).ok().map(|delta| *delta.header()),
+    };
+    if let Some(header) = header {
+        restoring.last = Some(LastDelta { input_offset: header.input_offset, written_ms });
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! The pipeline in threads: a reader of the control topic, and the workers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
+
+use lethe_state::Memory;
+
+use super::clock::{HostClock, SystemClock};
+use super::control_reader::{ControlReader, SettingsCheck};
+use super::directory::DataDirectory;
+use super::error::PipelineError;
+use super::kafka::RdKafka;
+use super::progress::Progress;
+use super::seam::{Fault, Kafka, Reading};
+use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
+use super::shutdown::Shutdown;
+use super::startup;
+use super::worker::{Next, Shared, Worker};
+use crate::telemetry::health::Health;
+
+/// What the pipeline is given by the process around it.
+pub struct Surroundings {
+    /// Told of what the workers do; made for as many workers as the settings say.
+    pub health: Arc<Health>,
+    /// Whether the control topic's settings are safe.
+    pub settings_check: SettingsCheck,
+    /// The wish to stop; a thread that cannot go on has it too.
+    pub shutdown: Arc<Shutdown>,
+}
+
+/// Runs until it is told to stop, or until something is wrong that an operator has to mend.
+///
+/// # Errors
+/// What an operator has to do something about; everything else is mended, or waited for.
+pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(), PipelineError> {
+    let Surroundings { health, settings_check: check, shutdown } = surroundings;
+    let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
+    let settings = Arc::new(settings);
+    let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
+    let kafka = Arc::new(kafka);
+    let shared = Shared {
+        control: Arc::default(),
+        health,
+        progress: Arc::new(Progress::new(settings.workers)),
+        memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
+        settings,
+    };
+    tracing::info!(
+        instance = directory.instance(),
+        workers = shared.settings.workers,
+        brokers = shared.settings.brokers,
+        group = shared.settings.group,
+        "starting"
+    );
+    let first = FirstError::new(&shutdown);
+    thread::scope(|scope| {
+        let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &*shutdown);
+        let mut threads = Vec::new();
+        threads.push(spawn(scope, "control".to_owned(), first, move || {
+            read_control(kafka, shared, check, shutdown)
+        }));
+        for number in 0..shared.settings.workers {
+            threads.push(spawn(scope, format!("worker-{number}"), first, move || {
+                work(number, kafka, shared, shutdown)
+            }));
+        }
+        for thread in threads.into_iter().flatten() {
+            if thread.join().is_err() {
+                first.report(PipelineError::Thread("a thread has panicked".to_owned()));
+            }
+        }
+    });
+    first.take()
+}
+
+fn spawn<'scope, 'env>(
+    scope: &'scope thread::Scope<'scope, 'env>,
+    name: String,
+    first: &'scope FirstError,
+    run: impl FnOnce() -> Result<(), PipelineError> + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, ()>> {
+    let what = name.clone();
+    let body = move || {
+        // A panic must not leave the other threads running without this one.
+        let _guard = StopOnPanic(first);
+        if let Err(error) = run() {
+            first.report(error);
+        }
+    };
+    match thread::Builder::new().name(name).spawn_scoped(scope, body) {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            first.report(PipelineError::Thread(format!("the thread {what} cannot start: {error}")));
+            None
+        }
+    }
+}
+
+fn work(
+    number: usize,
+    kafka: &Arc<RdKafka>,
+    shared: &Shared,
+    shutdown: &Shutdown,
+) -> Result<(), PipelineError> {
+    let made = startup::retry(shutdown, || {
+        Worker::new(number, Arc::clone(kafka), SystemClock::default(), shared.clone())
+    })?;
+    let Some(mut worker) = made else { return Ok(()) };
+    while !shutdown.is_stopping() {
+        match worker.step()? {
+            Next::Now => {}
+            Next::After(time) => shutdown.wait(time),
+        }
+    }
+    worker.stop()
+}
+
+fn read_control(
+    kafka: &Arc<RdKafka>,
+    shared: &Shared,
+    check: SettingsCheck,
+    shutdown: &Shutdown,
+) -> Result<(), PipelineError> {
+    let Some(log) = startup::retry(shutdown, || kafka.log(Reading::Following))? else {
+        return Ok(());
+    };
+    let clock = SystemClock::default();
+    let (control, health) = (Arc::clone(&shared.control), Arc::clone(&shared.health));
+    let mut reader = ControlReader::new(log, control, health, check);
+    let mut wait = BACKOFF_MIN;
+    let mut said = None;
+    while !shutdown.is_stopping() {
+        match reader.step(clock.now()) {
+            Ok(()) => {
+                wait = BACKOFF_MIN;
+                said = None;
+            }
+            Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
+            Err(fault) => {
+                let why = fault.to_string();
+                if said.as_ref() != Some(&why) {
+                    tracing::warn!("the control topic: {why}; trying again");
+                    said = Some(why);
+                }
+                shutdown.wait(wait);
+                wait = (wait * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first error of any thread; it stops the others.
+struct FirstError<'a> {
+    shutdown: &'a Shutdown,
+    error: Mutex<Option<PipelineError>>,
+}
+
+impl<'a> FirstError<'a> {
+    fn new(shutdown: &'a Shutdown) -> Self {
+        Self { shutdown, error: Mutex::new(None) }
+    }
+
+    fn report(&self, error: PipelineError) {
+        tracing::error!("{error}");
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.shutdown.stop();
+    }
+
+    fn take(self) -> Result<(), PipelineError> {
+        self.error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
+struct StopOnPanic<'a>(&'a FirstError<'a>);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.shutdown.stop();
+        }
+    }
+}

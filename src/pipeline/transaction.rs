@@ -1,0 +1,235 @@
+//! A batch's end: one transaction with its outputs, deltas and positions; then RocksDB.
+//!
+//! Outputs are produced while the batch is decided, deltas after them (they are not known before),
+//! positions last: the broker has added the transaction's first partitions by then, and does not
+//! send the positions into a wait of half a second.
+//!
+//! Invariants: RocksDB is written after the commit alone; positions go with every transaction,
+//! because without them there is no fencing; an outcome that is not known is read, never assumed.
+
+use lethe_engine::Engine;
+
+use super::clock::{HostClock, Now};
+use super::desk::{Batch, Trouble};
+use super::error::PipelineError;
+use super::partition::{Restoring, Stage};
+use super::seam::{Appended, Fault, Input, Kafka, Membership, Output, PartitionId, Position};
+use super::settings::{DELTA_PART_BYTES_MAX, REPLACE_MAX, REPLACE_WINDOW};
+use super::worker::Worker;
+
+/// The beginning of the metadata of lethe's commits: the format's version, then the sequence.
+const METADATA: &str = "lethe/1 ";
+
+/// What a commit's metadata says: the sequence of the partition's last delta.
+#[must_use]
+pub fn metadata(sequence: u64) -> String {
+    format!("{METADATA}{sequence}")
+}
+
+/// Reads a commit's metadata; none: the commit is not lethe's (an operator set the position).
+#[must_use]
+pub fn sequence(metadata: &str) -> Option<u64> {
+    metadata.strip_prefix(METADATA)?.parse().ok()
+}
+
+impl<K: Kafka, C: HostClock> Worker<K, C> {
+    /// Ends the batch at hand. Afterwards there is none, whatever happened.
+    pub(super) fn finish_batch(&mut self, now: Now) -> Result<(), PipelineError> {
+        let mut appended = Vec::new();
+        let fault = match self.try_commit(now, &mut appended) {
+            Ok(None) => {
+                // Nothing was done: the transaction, if it was begun, is empty, and the broker
+                // has not heard of it.
+                return self.drop_empty(now);
+            }
+            Ok(Some(ids)) => return self.committed(&ids, &appended),
+            Err(Trouble::Stop(error)) => return Err(error),
+            Err(Trouble::Fault(fault)) => fault,
+        };
+        match fault {
+            Fault::Retry(why) | Fault::Abort(why) => self.abort_batch(now, &why),
+            Fault::Unknown(why) => self.replace_output(now, &why),
+            Fault::Stop(_) => Err(fault.into()),
+        }
+    }
+
+    fn try_commit(
+        &mut self,
+        now: Now,
+        appended: &mut Vec<Appended>,
+    ) -> Result<Option<Vec<PartitionId>>, Trouble> {
+        let mut touched = Vec::new();
+        for (id, live) in self.desk.live() {
+            if live.stirred {
+                live.engine.flush(&mut live.store);
+                live.touched |= live.store.is_dirty();
+            }
+            if live.touched {
+                touched.push(id);
+            }
+        }
+        if touched.is_empty() {
+            return Ok(None);
+        }
+        if self.input.membership() == Membership::Invalid {
+            return Err(Fault::Abort("this worker has lost its place in the group".into()).into());
+        }
+        self.desk.begin(now)?;
+        let decided_at_ms = self.desk.time.ending_ms(now).unwrap_or_default();
+        let mut positions = Vec::with_capacity(touched.len());
+        for &id in &touched {
+            let Some(Stage::Live(live)) = self.desk.partitions.get_mut(&id) else { continue };
+            let parts = live.store.delta(
+                live.next,
+                live.engine.control_offset(),
+                decided_at_ms,
+                DELTA_PART_BYTES_MAX,
+            );
+            for part in &parts {
+                self.desk.writer.delta(&mut self.desk.output, id, part)?;
+            }
+            let metadata = metadata(live.store.sequence() + 1);
+            positions.push(Position { id, offset: live.next, metadata });
+        }
+        self.desk.output.send_positions(&self.input, &positions)?;
+        self.desk.output.commit(appended)?;
+        Ok(Some(touched))
+    }
+
+    /// The transaction is committed: the ledgers follow, then the counters.
+    fn committed(
+        &mut self,
+        ids: &[PartitionId],
+        appended: &[Appended],
+    ) -> Result<(), PipelineError> {
+        let now = self.clock.now();
+        if let Some(broker_ms) = appended.iter().filter_map(|record| record.broker_ms).max() {
+            self.desk.time.learn(broker_ms, now.monotonic);
+        } else if self.desk.time.broker_tells() {
+            return Err(PipelineError::Kafka(
+                "the changelog topics do not carry the broker's time: set their \
+                 message.timestamp.type to LogAppendTime (`lethe topics apply` does)"
+                    .to_owned(),
+            ));
+        }
+        for &id in ids {
+            let last = appended.iter().filter(|record| record.id == id).map(|record| record.offset);
+            let Some(Stage::Live(live)) = self.desk.partitions.get_mut(&id) else { continue };
+            let Some(last) = last.max() else {
+                return Err(PipelineError::Kafka(format!(
+                    "a commit of {}/{} came back without the offset of its delta",
+                    self.desk.settings.topics.input(id.class),
+                    id.partition
+                )));
+            };
+            live.store.commit(last + 1)?;
+            live.committed = live.next;
+            live.announced = true;
+            live.touched = false;
+            live.stirred = false;
+            let counts = std::mem::take(&mut live.counts);
+            self.desk.counters.committed(id.class, &counts);
+        }
+        for (_, live) in self.desk.live() {
+            // Looked at, and nothing came of it.
+            live.stirred = false;
+        }
+        self.desk.counters.commits.increment(1);
+        self.desk.batch = Batch::default();
+        self.desk.writer.written = 0;
+        self.calm(now);
+        Ok(())
+    }
+
+    fn drop_empty(&mut self, now: Now) -> Result<(), PipelineError> {
+        for (_, live) in self.desk.live() {
+            live.stirred = false;
+        }
+        if std::mem::take(&mut self.desk.batch).open
+            && let Err(fault) = self.desk.output.abort()
+        {
+            return self.replace_output(now, &fault.to_string());
+        }
+        self.desk.writer.written = 0;
+        Ok(())
+    }
+
+    /// Aborts the batch at hand: nothing of it is left, and the input goes back to where it began.
+    pub(super) fn abort_batch(&mut self, now: Now, why: &str) -> Result<(), PipelineError> {
+        self.trouble(now, why);
+        let open = std::mem::take(&mut self.desk.batch).open;
+        self.desk.writer.written = 0;
+        self.desk.counters.aborts.increment(1);
+        if open && let Err(fault) = self.desk.output.abort() {
+            return self.replace_output(now, &fault.to_string());
+        }
+        for (id, live) in self.desk.live() {
+            if !live.in_batch() {
+                continue;
+            }
+            live.store.abort();
+            live.engine = Engine::open(id.class, &mut live.store)?;
+            live.next = live.committed;
+            // Started anew, it goes back; and it sees the control log from its own offset on.
+            live.started = false;
+            live.control_seen = 0;
+            live.suspended = None;
+            live.counts = Default::default();
+            live.stirred = false;
+            live.touched = !live.announced;
+        }
+        Ok(())
+    }
+
+    /// What became of the transaction is not known: a new producer aborts or finds it finished,
+    /// and each partition of the batch reads its changelog's tail.
+    pub(super) fn replace_output(&mut self, now: Now, why: &str) -> Result<(), PipelineError> {
+        self.trouble(now, why);
+        self.replaced.retain(|at| now.monotonic.saturating_sub(*at) < REPLACE_WINDOW);
+        self.replaced.push(now.monotonic);
+        if self.replaced.len() > REPLACE_MAX as usize {
+            return Err(PipelineError::Kafka(format!(
+                "the producer had to be replaced {REPLACE_MAX} times within {} s, the last time \
+                 because of: {why}; is another process running with this instance's name?",
+                REPLACE_WINDOW.as_secs()
+            )));
+        }
+        self.desk.output = self.kafka.output(self.number)?;
+        self.output_ready = false;
+        self.desk.batch = Batch::default();
+        self.desk.writer.written = 0;
+        self.desk.counters.aborts.increment(1);
+        let ids: Vec<PartitionId> =
+            self.desk.live().filter(|(_, live)| live.in_batch()).map(|(id, _)| id).collect();
+        for id in ids {
+            if let Err(fault) = self.input.pause(id) {
+                tracing::debug!(%fault, "pausing a partition that is read anew");
+            }
+            let Some(Stage::Live(live)) = self.desk.partitions.remove(&id) else { continue };
+            let mut live = *live;
+            live.store.abort();
+            let sequence = live.store.sequence() + 1;
+            let mut restoring = Restoring::new(live.store);
+            restoring.unsure = Some((sequence, live.counts));
+            self.desk.partitions.insert(id, Stage::Restoring(Box::new(restoring)));
+            self.health.assigned(
+                self.number,
+                self.desk.settings.topics.input(id.class),
+                id.partition,
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_carries_the_sequence_and_nothing_else_reads_as_one() {
+        assert_eq!(sequence(&metadata(42)), Some(42));
+        assert_eq!(sequence(""), None);
+        assert_eq!(sequence("42"), None);
+    }
+}

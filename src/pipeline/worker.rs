@@ -1,0 +1,283 @@
+//! A worker: one thread's consumer, producer and partitions, driven step by step.
+//!
+//! Nothing is shared with other workers but the control log, the health and RocksDB's memory. A
+//! step returns within a bounded time, so that a simulation can drive it, crash it between any two
+//! calls, and give it any time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lethe_state::Memory;
+
+use super::clock::{HostClock, Now, Time};
+use super::control::ControlLog;
+use super::desk::{Desk, Trouble};
+use super::error::PipelineError;
+use super::partition::Stage;
+use super::progress::Progress;
+use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
+use super::settings::{
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings, STEP_RECORDS_MAX,
+    TIME_REFRESH,
+};
+use crate::telemetry::health::Health;
+
+/// What a process's workers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The settings.
+    pub settings: Arc<PipelineSettings>,
+    /// What tenants and operators said.
+    pub control: Arc<ControlLog>,
+    /// Whether the process may be sent work.
+    pub health: Arc<Health>,
+    /// How far behind time the workers are.
+    pub progress: Arc<Progress>,
+    /// RocksDB's memory.
+    pub memory: Arc<Memory>,
+}
+
+/// When to call [`Worker::step`] again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At once: it has waited for input itself.
+    Now,
+    /// After a wait: something has failed.
+    After(Duration),
+}
+
+/// One thread's share of the work.
+pub struct Worker<K: Kafka, C: HostClock> {
+    pub(super) number: usize,
+    pub(super) kafka: Arc<K>,
+    pub(super) clock: C,
+    pub(super) health: Arc<Health>,
+    pub(super) memory: Arc<Memory>,
+    progress: Arc<Progress>,
+    pub(super) input: K::Input,
+    pub(super) log: K::Log,
+    pub(super) desk: Desk<K::Output>,
+    /// The producer is initialised: nothing of an earlier one is open.
+    pub(super) output_ready: bool,
+    /// The partition whose changelog is being read.
+    pub(super) reading: Option<PartitionId>,
+    /// When the producer was replaced, lately (monotonic).
+    pub(super) replaced: Vec<Duration>,
+    rest_until: Duration,
+    backoff: Duration,
+    /// What was last said of a trouble that goes on, so that it is said once.
+    said: Option<String>,
+}
+
+/// What a poll brought apart from records.
+enum Event {
+    Assigned(Vec<PartitionId>),
+    Revoked(Vec<PartitionId>, bool),
+    OutOfRange,
+    Fault(Trouble),
+}
+
+impl<K: Kafka, C: HostClock> Worker<K, C> {
+    /// Makes the worker's clients. `Fault::Retry` as long as the cluster cannot be reached.
+    pub fn new(number: usize, kafka: Arc<K>, clock: C, shared: Shared) -> Result<Self, Fault> {
+        let output = kafka.output(number)?;
+        let log = kafka.log(Reading::ToTheEnd)?;
+        let input = kafka.input(number)?;
+        let time = Time::new(kafka.capabilities().broker_time);
+        let dead_letter_partitions = kafka.partitions(Role::DeadLetters)?;
+        let desk = Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
+        Ok(Self {
+            number,
+            kafka,
+            clock,
+            health: shared.health,
+            memory: shared.memory,
+            progress: shared.progress,
+            input,
+            log,
+            desk,
+            output_ready: false,
+            reading: None,
+            replaced: Vec::new(),
+            rest_until: Duration::ZERO,
+            backoff: BACKOFF_MIN,
+            said: None,
+        })
+    }
+
+    /// Does what there is to do. An error ends the worker.
+    pub fn step(&mut self) -> Result<Next, PipelineError> {
+        let now = self.clock.now();
+        if now.monotonic < self.rest_until {
+            return Ok(Next::After(self.rest_until - now.monotonic));
+        }
+        if !self.output_ready {
+            match self.desk.output.init() {
+                Ok(()) => self.output_ready = true,
+                Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+                Err(Fault::Retry(why)) => {
+                    self.trouble(now, &why);
+                    return Ok(Next::Now);
+                }
+                Err(Fault::Abort(why) | Fault::Unknown(why)) => {
+                    self.replace_output(now, &why)?;
+                    return Ok(Next::Now);
+                }
+            }
+        }
+        self.restore_step(now)?;
+        let applied = self.desk.apply_control(now);
+        self.settle(now, applied)?;
+        self.start_ready()?;
+        self.take_input(now)?;
+        let now = self.clock.now();
+        let looked = self.desk.look(now).map(|_| ());
+        self.settle(now, looked)?;
+        self.refresh_time(now);
+        if self.is_due(now) {
+            self.finish_batch(now)?;
+        }
+        self.report(now);
+        Ok(Next::Now)
+    }
+
+    /// Finishes the batch and puts everything on disk: the last call.
+    pub fn stop(&mut self) -> Result<(), PipelineError> {
+        let now = self.clock.now();
+        if self.output_ready {
+            self.finish_batch(now)?;
+        }
+        for stage in self.desk.partitions.values() {
+            match stage {
+                Stage::Live(live) => live.store.flush()?,
+                Stage::Restoring(restoring) => restoring.store.flush()?,
+                Stage::Opening { .. } | Stage::Refused => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
+        let mut wait = self.wait(now);
+        for count in 0..STEP_RECORDS_MAX {
+            if count % CLOCK_RECORDS == 0 && count > 0 {
+                now = self.clock.now();
+                if self.is_due(now) {
+                    return Ok(());
+                }
+            }
+            if self.desk.is_full() {
+                return Ok(());
+            }
+            let event = match self.input.poll(wait) {
+                Ok(Polled::Record(record)) => match self.desk.process(&record, now) {
+                    Ok(()) => None,
+                    Err(trouble) => Some(Event::Fault(trouble)),
+                },
+                Ok(Polled::Assigned(ids)) => Some(Event::Assigned(ids)),
+                Ok(Polled::Revoked { partitions, lost }) => Some(Event::Revoked(partitions, lost)),
+                Ok(Polled::OutOfRange) => Some(Event::OutOfRange),
+                Ok(Polled::Nothing) => return Ok(()),
+                Err(fault) => Some(Event::Fault(fault.into())),
+            };
+            wait = Duration::ZERO;
+            if let Some(event) = event {
+                return self.handle(now, event);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, now: Now, event: Event) -> Result<(), PipelineError> {
+        match event {
+            Event::Assigned(ids) => self.assigned(&ids),
+            Event::Revoked(ids, lost) => self.revoked(now, &ids, lost),
+            Event::OutOfRange => self.check_positions(),
+            Event::Fault(trouble) => self.settle(now, Err(trouble)),
+        }
+    }
+
+    /// How long the input may be waited for.
+    fn wait(&self, now: Now) -> Duration {
+        if self.is_restoring(now) {
+            return Duration::ZERO;
+        }
+        let interval = self.desk.settings.commit_interval;
+        match self.desk.batch.since {
+            Some(since) => (since + interval).saturating_sub(now.monotonic).min(IDLE_WAIT),
+            None => IDLE_WAIT,
+        }
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        let interval = self.desk.settings.commit_interval;
+        self.desk.is_full()
+            || self.desk.batch.since.is_some_and(|since| now.monotonic >= since + interval)
+    }
+
+    /// Sees to it that a taken-over partition gets its first delta, and that the broker's time is
+    /// asked for often enough.
+    fn refresh_time(&mut self, now: Now) {
+        let old = self.desk.time.broker_tells()
+            && self.desk.time.age(now).is_some_and(|age| age >= TIME_REFRESH);
+        if old && let Some((_, live)) = self.desk.live().next() {
+            live.touched = true;
+        }
+        if self.desk.live().any(|(_, live)| live.touched) {
+            self.desk.batch.since.get_or_insert(now.monotonic);
+        }
+    }
+
+    /// What to do about a batch that could not go on.
+    pub(super) fn settle(
+        &mut self,
+        now: Now,
+        result: Result<(), Trouble>,
+    ) -> Result<(), PipelineError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Trouble::Stop(error)) => Err(error),
+            Err(Trouble::Fault(Fault::Retry(why) | Fault::Abort(why))) => {
+                self.abort_batch(now, &why)
+            }
+            Err(Trouble::Fault(Fault::Unknown(why))) => self.replace_output(now, &why),
+            Err(Trouble::Fault(fault @ Fault::Stop(_))) => Err(fault.into()),
+        }
+    }
+
+    /// Something has failed that may pass: said once, and waited about.
+    pub(super) fn trouble(&mut self, now: Now, why: &str) {
+        self.say(why);
+        self.rest_until = now.monotonic + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// Says what is wrong, once for as long as it goes on.
+    pub(super) fn say(&mut self, why: &str) {
+        if self.said.as_deref() != Some(why) {
+            tracing::warn!(worker = self.number, "{why}; trying again");
+            self.said = Some(why.to_owned());
+        }
+    }
+
+    /// A batch has committed: whatever was wrong has passed.
+    pub(super) fn calm(&mut self, now: Now) {
+        self.rest_until = now.monotonic;
+        self.backoff = BACKOFF_MIN;
+        if self.said.take().is_some() {
+            tracing::info!(worker = self.number, "the trouble has passed");
+        }
+    }
+
+    fn report(&mut self, now: Now) {
+        if !self.progress.is_due(self.number, now) {
+            return;
+        }
+        let overdue_since_ms = self.desk.live().filter_map(|(_, live)| live.overdue_since_ms).min();
+        let lag_ms = match (self.desk.time.ending_ms(now), overdue_since_ms) {
+            (Some(ending_ms), Some(since_ms)) => ending_ms.saturating_sub(since_ms).max(0),
+            (_, None) | (None, _) => 0,
+        };
+        self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now));
+    }
+}

@@ -1,0 +1,235 @@
+//! Whether the process may be sent work: what the workers report, and what follows from it.
+//!
+//! Invariant: ready means that the control topic is read, that every worker has its place in the
+//! group, that every assigned partition is restored, and that nothing is stopping.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The health of the process, shared by its workers and the HTTP server.
+///
+/// Workers report rarely (at start, at a rebalance, at the end), so one lock is enough.
+#[derive(Debug)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    workers: usize,
+    joined: BTreeSet<usize>,
+    control_read: bool,
+    /// By worker, topic and partition; the worker is part of the key because the new owner of a
+    /// partition may report before the old one has let go of it.
+    partitions: BTreeMap<(usize, String, i32), Restored>,
+    caution: Option<String>,
+    stopping: bool,
+    fatal: Option<String>,
+}
+
+/// Whether a partition's ledger is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restored {
+    Not,
+    Done,
+}
+
+/// The answer to "may I be sent work?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes.
+    Ready,
+    /// No, and why, in a few words.
+    NotReady(String),
+}
+
+/// What there is to show of the health at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Workers of this process.
+    pub workers: usize,
+    /// Workers that have been given their share (which may be empty).
+    pub workers_joined: usize,
+    /// The control topic was read to its end.
+    pub control_read: bool,
+    /// Partitions assigned to this process.
+    pub partitions_assigned: usize,
+    /// Of these, the ones whose ledger is complete.
+    pub partitions_restored: usize,
+    /// Why every tombstone is stopped, if it is (guarantee 7 of the contract).
+    pub caution: Option<String>,
+    /// The process is stopping.
+    pub stopping: bool,
+    /// What ended the work for good, if anything did.
+    pub fatal: Option<String>,
+}
+
+impl Health {
+    /// The health of a process that is about to start so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        let state = State {
+            workers,
+            joined: BTreeSet::new(),
+            control_read: false,
+            partitions: BTreeMap::new(),
+            caution: None,
+            stopping: false,
+            fatal: None,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// The control topic has been read to its end.
+    pub fn control_read(&self) {
+        self.lock().control_read = true;
+    }
+
+    /// The worker has been given its share of the partitions, be it empty.
+    pub fn joined(&self, worker: usize) {
+        self.lock().joined.insert(worker);
+    }
+
+    /// A partition is the worker's; its ledger is not yet complete.
+    pub fn assigned(&self, worker: usize, topic: &str, partition: i32) {
+        self.lock().partitions.insert((worker, topic.to_owned(), partition), Restored::Not);
+    }
+
+    /// The ledger of an assigned partition is complete.
+    pub fn restored(&self, worker: usize, topic: &str, partition: i32) {
+        let mut state = self.lock();
+        if let Some(restored) = state.partitions.get_mut(&(worker, topic.to_owned(), partition)) {
+            *restored = Restored::Done;
+        }
+    }
+
+    /// A partition is no longer the worker's.
+    pub fn revoked(&self, worker: usize, topic: &str, partition: i32) {
+        self.lock().partitions.remove(&(worker, topic.to_owned(), partition));
+    }
+
+    /// Every tombstone is stopped, and why; none: they flow.
+    pub fn caution(&self, why: Option<String>) {
+        self.lock().caution = why;
+    }
+
+    /// The process is stopping.
+    pub fn stopping(&self) {
+        self.lock().stopping = true;
+    }
+
+    /// The work has ended for good; the first reason is kept.
+    pub fn fatal(&self, why: impl fmt::Display) {
+        self.lock().fatal.get_or_insert_with(|| why.to_string());
+    }
+
+    /// May the process be sent work?
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let now = self.snapshot();
+        let why = if let Some(fatal) = now.fatal {
+            format!("failed: {fatal}")
+        } else if now.stopping {
+            "stopping".to_owned()
+        } else if !now.control_read {
+            "reading the control topic".to_owned()
+        } else if now.workers_joined < now.workers {
+            format!("joining the group: {} of {} workers", now.workers_joined, now.workers)
+        } else if now.partitions_restored < now.partitions_assigned {
+            format!(
+                "restoring: {} of {} partitions are ready",
+                now.partitions_restored, now.partitions_assigned
+            )
+        } else {
+            return Readiness::Ready;
+        };
+        Readiness::NotReady(why)
+    }
+
+    /// All of it at one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        let restored = state.partitions.values().filter(|&&state| state == Restored::Done);
+        Snapshot {
+            workers: state.workers,
+            workers_joined: state.joined.len(),
+            control_read: state.control_read,
+            partitions_assigned: state.partitions.len(),
+            partitions_restored: restored.count(),
+            caution: state.caution.clone(),
+            stopping: state.stopping,
+            fatal: state.fatal.clone(),
+        }
+    }
+
+    /// A panic elsewhere cannot leave the state half written: each change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_ready(why: &str) -> Readiness {
+        Readiness::NotReady(why.to_owned())
+    }
+
+    #[test]
+    fn ready_once_everything_assigned_is_restored_and_until_it_stops() {
+        let health = Health::new(1);
+        assert_eq!(health.readiness(), not_ready("reading the control topic"));
+        health.control_read();
+        assert_eq!(health.readiness(), not_ready("joining the group: 0 of 1 workers"));
+        health.assigned(0, "im.messages", 0);
+        health.assigned(0, "im.messages", 1);
+        health.joined(0);
+        health.restored(0, "im.messages", 0);
+        assert_eq!(health.readiness(), not_ready("restoring: 1 of 2 partitions are ready"));
+        health.restored(0, "im.messages", 1);
+        assert_eq!(health.readiness(), Readiness::Ready);
+        health.stopping();
+        assert_eq!(health.readiness(), not_ready("stopping"));
+    }
+
+    #[test]
+    fn a_worker_without_partitions_is_ready() {
+        let health = Health::new(1);
+        health.control_read();
+        health.joined(0);
+        assert_eq!(health.readiness(), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_partition_that_moves_between_workers_counts_for_its_new_owner() {
+        let health = Health::new(2);
+        health.control_read();
+        health.joined(0);
+        health.joined(1);
+        health.assigned(0, "im.messages", 0);
+        health.restored(0, "im.messages", 0);
+        health.assigned(1, "im.messages", 0);
+        health.revoked(0, "im.messages", 0);
+        assert_eq!(health.readiness(), not_ready("restoring: 0 of 1 partitions are ready"));
+    }
+
+    #[test]
+    fn stopped_tombstones_are_shown_but_do_not_take_the_process_out_of_service() {
+        let health = Health::new(0);
+        health.control_read();
+        health.caution(Some("the control topic was recreated".to_owned()));
+        assert_eq!(health.readiness(), Readiness::Ready);
+        assert!(health.snapshot().caution.is_some());
+    }
+
+    #[test]
+    fn the_first_fatal_reason_is_kept() {
+        let health = Health::new(0);
+        health.fatal("the disk is full");
+        health.fatal("a later one");
+        assert_eq!(health.readiness(), not_ready("failed: the disk is full"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Every metric in one table: its name, kind, unit, labels and help. docs/metrics.md follows it.
+//!
+//! Invariant: label values come from closed lists or from the configuration, never from input, so
+//! that the number of series is bounded and no id is ever a label.
+
+use metrics::Unit;
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name, as Prometheus sees it.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// In what it is measured, where that is a unit.
+    pub unit: Option<Unit>,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// Kinds of metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    /// Its name in the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// Input records by outcome; each is counted once.
+pub const RECORDS: &str = "lethe_records_total";
+/// Tombstones by reason.
+pub const TOMBSTONES: &str = "lethe_tombstones_total";
+/// How overdue the oldest overdue record is.
+pub const EXPIRY_LAG: &str = "lethe_expiry_lag_seconds";
+/// Dead letters by error.
+pub const DEAD_LETTERS: &str = "lethe_dead_letters_total";
+/// Events that found nothing to act on.
+pub const UNMATCHED: &str = "lethe_unmatched_events_total";
+/// Transactions by result.
+pub const TRANSACTIONS: &str = "lethe_transactions_total";
+/// Control records that were refused.
+pub const CONTROL_REFUSED: &str = "lethe_control_refused_total";
+/// Whether the control topic is trusted.
+pub const CONTROL_TRUSTED: &str = "lethe_control_trusted";
+/// The host's clock less the broker's.
+pub const CLOCK_DIFFERENCE: &str = "lethe_clock_difference_seconds";
+/// Live records.
+pub const LIVE_RECORDS: &str = "lethe_live_records";
+/// Partitions of this process.
+pub const PARTITIONS: &str = "lethe_partitions";
+/// Changelog records that restores have read.
+pub const RESTORED_RECORDS: &str = "lethe_restored_records_total";
+/// Changelog records that restores still have to read.
+pub const RESTORE_REMAINING: &str = "lethe_restore_remaining_records";
+/// Local state on disk.
+pub const STATE_BYTES: &str = "lethe_state_bytes";
+/// Which version runs.
+pub const BUILD_INFO: &str = "lethe_build_info";
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: None, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: None, labels, help }
+}
+
+const fn measured(metric: Metric, unit: Unit) -> Metric {
+    Metric { unit: Some(unit), ..metric }
+}
+
+/// All of them, in the order in which they are documented.
+pub const METRICS: &[Metric] = &[
+    counter(
+        RECORDS,
+        &["topic", "outcome"],
+        "Input records, each counted once when its transaction has committed. Outcomes: stored, \
+         transit, learned (an event about a known or coming record), known (a duplicate), over, \
+         nothing (nothing to act on), dead_letter.",
+    ),
+    counter(
+        TOMBSTONES,
+        &["class", "reason"],
+        "Null values written. Reasons: expired, delivered, undelivered, recalled, removed, erased, \
+         opted-out, ended, burned.",
+    ),
+    measured(
+        gauge(
+            EXPIRY_LAG,
+            &[],
+            "How overdue the oldest overdue record of this process is; 0: nothing is overdue.",
+        ),
+        Unit::Seconds,
+    ),
+    counter(
+        DEAD_LETTERS,
+        &["topic", "error"],
+        "Input records that went to the dead letters. Errors: decode, no-event, id, time, too-large.",
+    ),
+    counter(
+        UNMATCHED,
+        &["class"],
+        "Events about a record that did not come within the transit limit: a producer with wrong \
+         ids or times.",
+    ),
+    counter(TRANSACTIONS, &["result"], "Transactions: committed, aborted."),
+    counter(
+        CONTROL_REFUSED,
+        &[],
+        "Control records that are invalid; the last valid ones stay in force.",
+    ),
+    gauge(
+        CONTROL_TRUSTED,
+        &[],
+        "1 while the control topic is trusted; 0 while every tombstone is stopped because it was \
+         recreated or truncated, or could lose records.",
+    ),
+    measured(
+        gauge(
+            CLOCK_DIFFERENCE,
+            &[],
+            "The host's clock less the broker's: more than 60 s either way is an alert.",
+        ),
+        Unit::Seconds,
+    ),
+    gauge(LIVE_RECORDS, &["class", "storage"], "Records that live, stored or in transit."),
+    gauge(PARTITIONS, &["state"], "Partitions of this process: assigned, restored."),
+    counter(RESTORED_RECORDS, &["topic"], "Changelog records that restores have read."),
+    gauge(
+        RESTORE_REMAINING,
+        &["topic"],
+        "Changelog records that the restores under way still have to read.",
+    ),
+    measured(gauge(STATE_BYTES, &[], "Local state on disk."), Unit::Bytes),
+    gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
+];

@@ -1,0 +1,30 @@
+//! Real brokers, clients and a handle on the built program: what lethe's end-to-end tests stand on.
+//!
+//! Everything here looks at lethe from the outside: its command line, its topics, its HTTP pages and its
+//! files. Nothing outlives the test process: children die with it, and a janitor removes its directory.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`broker`] | Apache Kafka of either version, shared by a test process or for one test alone |
+//! | [`bus`] | the topics of one test and clients on them: events and control records in, outputs back |
+//! | [`event`] | the events of `lethe.v1` with content behind field 16, as producers write them |
+//! | [`lethe`] | the built program as a process: configuration, signals, pages, logs |
+//! | [`search`] | looks for planted content in everything that lethe keeps and says |
+//! | [`wait`] | polling with a generous bound; there are no sleeps as synchronisation |
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's support fails its test with a message"
+)]
+
+pub mod broker;
+pub mod bus;
+pub mod event;
+mod http;
+mod jars;
+pub mod kcat;
+pub mod lethe;
+pub mod process;
+pub mod record;
+pub mod search;
+pub mod wait;
