@@ -342,7 +342,7 @@ fn take_content(seen: &mut Vec<Seen>, key: &str) -> Result<Option<Storage>, Stri
                     return Err(format!("{key} is emitted twice at once"));
                 }
             }
-            other => rest.push(other),
+            other @ (Seen::Content { .. } | Seen::Tombstone { .. }) => rest.push(other),
         }
     }
     *seen = rest;
