@@ -142,6 +142,15 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         entry: &Entry<'_>,
     ) -> Result<(), L::Error> {
+        // Kept entries too: what is later than everything known is not looked for. What is early may
+        // yet be of either storage; the transit cursor is the one that counts it.
+        let storage = match entry.state {
+            State::Early => Storage::Transit,
+            State::Live | State::Condemned(_) | State::Gone => entry.storage,
+        };
+        if time_ms > self.tenant.books.line(storage).latest_ms {
+            self.books_mut().line_mut(storage).latest_ms = time_ms;
+        }
         let books = &self.tenant.books;
         let is_out = matches!(entry.state, State::Live | State::Condemned(_));
         let passed = books.has_forgotten(time_ms, id)
@@ -154,14 +163,6 @@ impl<L: Ledger> Case<'_, L> {
             return self.put_kept(found == Some(Place::Kept), time_ms, id, entry);
         }
         self.write(tag::ENTRY, time_ms, id, entry);
-        // What is early may yet be of either storage; the transit cursor is the one that counts it.
-        let storage = match entry.state {
-            State::Early => Storage::Transit,
-            State::Live | State::Condemned(_) | State::Gone => entry.storage,
-        };
-        if time_ms > self.tenant.books.line(storage).latest_ms {
-            self.books_mut().line_mut(storage).latest_ms = time_ms;
-        }
         Ok(())
     }
 

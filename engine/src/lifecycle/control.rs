@@ -258,7 +258,7 @@ impl<L: Ledger> Case<'_, L> {
         let before = self.tenant.rules.clone();
         set(&mut self.tenant.rules);
         self.note_flip(&before, at_ms, offset);
-        self.note_end(&before);
+        self.note_end(&before, at_ms);
         let minimum_ms = self.tenant.rules.terms.minimum_ms;
         if minimum_ms < before.terms.minimum_ms {
             self.begin_sweep(offset, None, false);
@@ -304,10 +304,10 @@ impl<L: Ledger> Case<'_, L> {
 
     /// The end of the tenant's use may have been moved or taken back: an end that was carried out stays
     /// in force only while the terms say so.
-    fn note_end(&mut self, before: &crate::policy::Rules) {
+    fn note_end(&mut self, before: &crate::policy::Rules, at_ms: i64) {
         let end_ms = self.tenant.rules.terms.end_ms();
         if end_ms != before.terms.end_ms() && self.tenant.rules.ended {
-            let still_ended = end_ms.is_some_and(|end_ms| end_ms <= self.now_ms);
+            let still_ended = end_ms.is_some_and(|end_ms| end_ms <= at_ms);
             self.tenant.rules.ended = still_ended;
             self.books_mut().ended_at_ms = end_ms.filter(|_| still_ended);
         }
