@@ -581,3 +581,20 @@ fn a_change_right_after_a_restart_is_seen() {
         "#,
     );
 }
+
+/// A late message of a longer conversation is known, although its tenant's own time has passed it and nothing
+/// else of the tenant was ever seen.
+#[test]
+fn a_late_message_of_a_longer_conversation_is_known() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "2s"}}
+        0 control conversation/a/long {"retention": "1h"}
+        9 look
+        9 send a/long/m @1 => +store a/long/m
+        10 send a/long/m @1 => known
+        11 recall a/long/m @1 => -store a/long/m recalled
+        12 send a/long/m @1 => over
+        "#,
+    );
+}

@@ -261,6 +261,7 @@ impl Model {
             let unsure = !change.opted_out && slot.time <= ended_until;
             if unsure && slot.time < change.since && slot.storage == Storage::Stored {
                 slot.maybe.insert(Reason::OptedOut);
+                slot.endings += 1;
             }
             let opted_out = change.opted_out || (slot.time < change.since && !unsure);
             if change.ended || opted_out {
