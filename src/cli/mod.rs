@@ -18,9 +18,23 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Failure;
 
+/// An example of the main verbs, after the list of all.
+const EXAMPLE: &str = "Example:
+  lethe demo
+  lethe topics plan --brokers kafka-1:9092
+  lethe run --brokers kafka-1:9092 --data-dir /var/lib/lethe
+
+`lethe help VERB` has an example of each.";
+
 /// A Kafka stream processor for the lifecycle of messages: retention, erasure and proof.
 #[derive(Debug, Parser)]
-#[command(name = "lethe", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "lethe",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = EXAMPLE
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
