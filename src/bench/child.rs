@@ -1,6 +1,5 @@
 //! A child process whose work is watched from outside and whose use of the machine is measured.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use wait4::Wait4 as _;
 
 use super::figures::Figures;
+use super::pass_through::Ends;
 use crate::pipeline::kafka::config;
 use crate::pipeline::settings::{CALL_TIMEOUT, PipelineSettings};
 
@@ -25,7 +25,7 @@ const WORK_WITHIN: Duration = Duration::from_secs(600);
 pub(super) fn measure(
     mut command: Command,
     settings: &PipelineSettings,
-    ends: &BTreeMap<i32, (i64, i64)>,
+    ends: &Ends,
 ) -> anyhow::Result<Figures> {
     let watcher: BaseConsumer = config::input(settings, "watcher").create()?;
     let started = Instant::now();
@@ -58,11 +58,7 @@ pub(super) fn measure(
 }
 
 /// Whether the group's committed position is the end of every partition.
-fn all_committed(
-    watcher: &BaseConsumer,
-    topic: &str,
-    ends: &BTreeMap<i32, (i64, i64)>,
-) -> bool {
+fn all_committed(watcher: &BaseConsumer, topic: &str, ends: &Ends) -> bool {
     let mut list = TopicPartitionList::new();
     for &partition in ends.keys() {
         list.add_partition(topic, partition);

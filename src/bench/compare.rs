@@ -9,9 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+use super::child;
 use super::figures::{Comparison, Figures, Round};
 use super::load::{Load, load};
-use super::{child, pass_through};
+use super::pass_through::{self, Ends};
 use crate::config::keys;
 use crate::demo::now_ms;
 use crate::pipeline::settings::{PipelineSettings, Topics};
@@ -88,8 +89,6 @@ pub fn line(figures: &Figures) -> String {
         figures.memory_mib
     )
 }
-
-type Ends = std::collections::BTreeMap<i32, (i64, i64)>;
 
 struct Bench<'b> {
     of: &'b Compare,

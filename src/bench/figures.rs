@@ -97,8 +97,7 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_medians() {
-        let figures =
-            |cpu_s| Figures::new(1_000_000, Duration::from_secs(cpu_s), 2.0, 64 << 20);
+        let figures = |cpu_s| Figures::new(1_000_000, Duration::from_secs(cpu_s), 2.0, 64 << 20);
         let round = |pass, lethe| Round { pass_through: figures(pass), lethe: figures(lethe) };
         let comparison = Comparison::new(2, vec![round(2, 9), round(4, 5), round(3, 6)]);
         assert_eq!(comparison.median.lethe.cpu_us_a_record, 6.0);

@@ -1,6 +1,7 @@
 //! The floor: plain rdkafka with lethe's own settings, as many workers, no state and no decoding.
 //!
-//! It ends when it has committed everything that was there at its start.
+//! It ends when it has committed everything that was there at its start. Each worker takes its share of
+//! the partitions without asking the group, whose rebalances would only blur the floor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +19,11 @@ use serde::Serialize;
 
 use crate::pipeline::kafka::config;
 use crate::pipeline::settings::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CALL_TIMEOUT, IDLE_WAIT, PipelineSettings,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CALL_TIMEOUT, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings,
 };
+
+/// The first offset of each partition, and the one after the last.
+pub(super) type Ends = BTreeMap<i32, (i64, i64)>;
 
 /// How long to wait for room in the queue.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
@@ -38,7 +42,7 @@ pub struct PassThrough {
 pub struct Passed {
     /// Records.
     pub records: i64,
-    /// How long it took, joining the group included.
+    /// How long it took.
     pub seconds: f64,
 }
 
@@ -53,8 +57,8 @@ pub fn pass_through(of: &PassThrough) -> anyhow::Result<Passed> {
     let left = Arc::new(AtomicI64::new(records));
     let workers: Vec<_> = (0..of.settings.workers)
         .map(|number| {
-            let (of, left) = (of.clone(), Arc::clone(&left));
-            thread::spawn(move || Worker::new(&of, number)?.run(&left))
+            let (of, left, ends) = (of.clone(), Arc::clone(&left), ends.clone());
+            thread::spawn(move || Worker::new(&of, number, &ends)?.run(&left))
         })
         .collect();
     for worker in workers {
@@ -63,11 +67,8 @@ pub fn pass_through(of: &PassThrough) -> anyhow::Result<Passed> {
     Ok(Passed { records, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// The first offset of each partition, and the one after the last.
-pub(super) fn ends(
-    settings: &PipelineSettings,
-    topic: &str,
-) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
+/// What is there.
+pub(super) fn ends(settings: &PipelineSettings, topic: &str) -> anyhow::Result<Ends> {
     let asker: BaseConsumer = config::input(settings, "asker").create()?;
     let metadata = asker.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
@@ -96,13 +97,17 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(of: &PassThrough, number: usize) -> anyhow::Result<Self> {
+    fn new(of: &PassThrough, number: usize, ends: &Ends) -> anyhow::Result<Self> {
         let settings = &of.settings;
         let member = format!("pass-through-{number}");
-        let mut consumer = config::input(settings, &member);
-        consumer.set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer = consumer.create().context("a consumer")?;
-        consumer.subscribe(&[&settings.topics.messages])?;
+        let consumer: BaseConsumer =
+            config::input(settings, &member).create().context("a consumer")?;
+        let mut share = TopicPartitionList::new();
+        for (&partition, &(start, _)) in ends.iter().skip(number).step_by(settings.workers) {
+            let topic = &settings.topics.messages;
+            share.add_partition_offset(topic, partition, Offset::Offset(start))?;
+        }
+        consumer.assign(&share)?;
         let transactional_id = format!("{}-{member}", settings.group);
         let producer: BaseProducer =
             config::output(settings, &transactional_id).create().context("a producer")?;
@@ -123,7 +128,7 @@ impl Worker {
     fn run(&mut self, left: &AtomicI64) -> anyhow::Result<()> {
         while left.load(Ordering::Acquire) > 0 {
             // Batches end by time also while records keep coming; the clock is read as lethe does.
-            for _ in 0..crate::pipeline::settings::CLOCK_RECORDS {
+            for _ in 0..CLOCK_RECORDS {
                 let wait = self.since.map_or(IDLE_WAIT, |since| {
                     self.interval.saturating_sub(since.elapsed()).min(IDLE_WAIT)
                 });
@@ -153,7 +158,7 @@ impl Worker {
         for (&partition, &offset) in &self.positions {
             list.add_partition_offset(&self.input, partition, Offset::Offset(offset))?;
         }
-        let member = self.consumer.group_metadata().context("no member of the group")?;
+        let member = self.consumer.group_metadata().context("no group to commit for")?;
         self.producer.send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)?;
         self.producer.commit_transaction(CALL_TIMEOUT)?;
         self.positions.clear();

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::settings::Place;
+use crate::bench::Comparison;
 use crate::bench::compare::{self, Compare};
 use crate::bench::load::{self, Load};
 use crate::bench::pass_through::{self, PassThrough};
-use crate::bench::Comparison;
 use crate::error::Failure;
 use crate::telemetry::logs;
 
@@ -184,7 +184,8 @@ fn rendered(comparison: &Comparison) -> String {
 }
 
 fn print(value: &impl Serialize, json: bool, text: &str) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("standard output: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Failed(format!("standard output: {error}"));
     let json = json.then(|| serde_json::to_string_pretty(value)).transpose();
     let json = json.map_err(|error| failed(&error))?.map(|json| json + "\n");
     let text = json.as_deref().unwrap_or(text);

@@ -16,10 +16,12 @@ const LOG_FILTER: &str = "error";
 
 /// Watch lethe work on an embedded broker: live traffic, and a proof at the end
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  lethe demo\n  lethe demo --seconds 60 --rate 500 --http 127.0.0.1:9644\n  \
+#[command(
+    after_help = "Examples:\n  lethe demo\n  lethe demo --seconds 60 --rate 500 --http 127.0.0.1:9644\n  \
                         lethe demo --seconds 10 --json | jq .checks\n\nCtrl-C ends the traffic, and the \
                         proof follows. The exit code is 1 if a rule did not hold. Nothing is left on \
-                        disk.")]
+                        disk."
+)]
 pub(super) struct Demo {
     /// How long traffic flows, in seconds
     #[arg(long, value_name = "N", default_value_t = 30,

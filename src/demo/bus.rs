@@ -243,7 +243,8 @@ impl Traffic {
             actor.is_silent(play.start_ms, play.length_ms, now_ms)
                 || (class == Class::Profile && actor.messages_only)
         };
-        let weights = |actor: &Actor| if silent(actor) { 0 } else { u64::from(actor.tenant.weight) };
+        let weights =
+            |actor: &Actor| if silent(actor) { 0 } else { u64::from(actor.tenant.weight) };
         let mut roll = self.plans.random.below(self.cast.iter().map(weights).sum());
         for (actor, conversations) in self.cast.iter().zip(&play.conversations) {
             let weight = weights(actor);

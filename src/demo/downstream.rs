@@ -165,8 +165,10 @@ impl Follower {
         match (self.roles.get(message.topic()), message.payload()) {
             (Some(&Role::Output(class, storage)), Some(value)) => {
                 let expires_at_ms = header(message, "lethe-expires-at");
-                let content =
-                    Content { hash: hash(value), expires_at_ms: expires_at_ms.and_then(|at| at.parse().ok()) };
+                let content = Content {
+                    hash: hash(value),
+                    expires_at_ms: expires_at_ms.and_then(|at| at.parse().ok()),
+                };
                 downstream.content(class, storage, &key, &content);
             }
             (Some(&Role::Output(class, storage)), None) => {
@@ -177,10 +179,8 @@ impl Follower {
                 downstream.dead_letters += 1;
                 downstream.dead_letter_values += u64::from(value.is_some());
             }
-            (
-                Some(Role::Input(_) | Role::Changelog(_) | Role::Control | Role::Audit) | None,
-                _,
-            ) => {}
+            (Some(Role::Input(_) | Role::Changelog(_) | Role::Control | Role::Audit) | None, _) => {
+            }
         }
     }
 }

@@ -109,10 +109,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> anyhow::Result<Summary> {
         move || follower.run(&done)
     })?;
     let marker = marker(options.seed);
-    let plans = Plans {
-        random: Random::new(options.seed),
-        content: Content::new(marker.clone()),
-    };
+    let plans = Plans { random: Random::new(options.seed), content: Content::new(marker.clone()) };
     let traffic = Traffic {
         writer,
         plans,
@@ -139,13 +136,18 @@ pub fn run(options: &Options, stop: &AtomicBool) -> anyhow::Result<Summary> {
     let page = lethe.stop()?;
 
     let stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
-    let summary = summarize(options, &stage, seconds, &Evidence {
-        never_in: &never_in,
-        data_dir: data_dir.path(),
-        marker: &marker,
-        page: &page,
-        counted,
-    })?;
+    let summary = summarize(
+        options,
+        &stage,
+        seconds,
+        &Evidence {
+            never_in: &never_in,
+            data_dir: data_dir.path(),
+            marker: &marker,
+            page: &page,
+            counted,
+        },
+    )?;
     drop(stage);
     drop(broker);
     data_dir.close().context("removing the data directory")?;

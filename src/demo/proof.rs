@@ -138,7 +138,8 @@ pub(super) fn prove(stage: &Stage, now_ms: i64) -> Proof {
         let seen = |storage| {
             stage.downstream.seen.get(&(*class, storage, key.clone())).unwrap_or(&nothing)
         };
-        let both = [(Storage::Stored, seen(Storage::Stored)), (Storage::Transit, seen(Storage::Transit))];
+        let both =
+            [(Storage::Stored, seen(Storage::Stored)), (Storage::Transit, seen(Storage::Transit))];
         rules.compare(key, expected, both, now_ms);
         let tally = tenants.entry((expected.tenant.clone(), *class)).or_insert_with(|| {
             let (tenant, class) = (expected.tenant.clone(), class.name());
@@ -180,7 +181,9 @@ impl Rules {
             bytes: Check::new("each content comes byte for byte, and once"),
             ends: Check::new("each end is one tombstone, with the right reason"),
             early: Check::new("nothing ends before its time"),
-            live: Check::new("nothing lives that should have ended, nothing is gone that should live"),
+            live: Check::new(
+                "nothing lives that should have ended, nothing is gone that should live",
+            ),
             returned: Check::new("nothing comes back after its end"),
             unknown: Check::new("nothing comes out that nobody sent"),
             dead_letters: Check::new("what cannot be read is a dead letter without its content"),
@@ -220,7 +223,8 @@ impl Rules {
         let Some(end) = end else { return };
         let mut reasons = seen.tombstones.iter().map(|(reason, _)| reason.as_str());
         let allowed = [Some(end.reason.name()), end.or.map(Reason::name)];
-        let right = seen.tombstones.len() == 1 && reasons.all(|reason| allowed.contains(&Some(reason)));
+        let right =
+            seen.tombstones.len() == 1 && reasons.all(|reason| allowed.contains(&Some(reason)));
         self.ends.see(right, || {
             let found: Vec<_> = seen.tombstones.iter().map(|(reason, _)| reason.as_str()).collect();
             format!("{key}: {found:?} instead of {:?}", end.reason.name())

@@ -93,8 +93,14 @@ impl View {
             downstream.late_ms.max(0) as f64 / 1_000.0,
             downstream.dead_letters
         );
-        let _ = writeln!(text, "live now                               ── in store ─────────── ── in transit ─");
-        let _ = writeln!(text, "tenant  chose                            message profile config message profile");
+        let _ = writeln!(
+            text,
+            "live now                               ── in store ─────────── ── in transit ─"
+        );
+        let _ = writeln!(
+            text,
+            "tenant  chose                            message profile config message profile"
+        );
         for (tenant, says) in scene.cast {
             let live = |class, storage| {
                 downstream.live.get(&(tenant.clone(), class, storage)).copied().unwrap_or(0)
@@ -151,8 +157,12 @@ impl View {
 }
 
 fn reasons(stage: &Stage) -> String {
-    let reasons: Vec<_> =
-        stage.downstream.reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let reasons: Vec<_> = stage
+        .downstream
+        .reasons
+        .iter()
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
     if reasons.is_empty() { "none yet".to_owned() } else { reasons.join(", ") }
 }
 
@@ -196,7 +206,8 @@ pub(super) fn summary(summary: &Summary) -> String {
         let sign = if check.held { "held  " } else { "BROKEN" };
         let _ = writeln!(text, "{sign}  {} ({} checked)", check.rule, check.checked);
         if !check.held {
-            let _ = writeln!(text, "        {} broke it: {}", check.broken, check.examples.join("; "));
+            let _ =
+                writeln!(text, "        {} broke it: {}", check.broken, check.examples.join("; "));
         }
     }
     let last = if summary.held { "Every rule held." } else { "NOT every rule held." };

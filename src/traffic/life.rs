@@ -204,18 +204,18 @@ impl Plans {
         }
         for number in 1..to.members {
             let is_last = number + 1 == to.members;
-            let at_ms =
-                if is_last { last_ms } else { id.sent_at_ms + self.after(min_ms, max_ms).min(last_ms - id.sent_at_ms) };
+            let at_ms = if is_last {
+                last_ms
+            } else {
+                id.sent_at_ms + self.after(min_ms, max_ms).min(last_ms - id.sent_at_ms)
+            };
             let user = to.member(number);
             if self.random.percent(DUPLICATE_PERCENT) {
                 life.plan(at_ms, id.delivered(user.clone()));
             }
             // Who read it has it, also where the bus forgot to say so.
-            let record = if self.random.percent(READ_PERCENT) {
-                id.read(user)
-            } else {
-                id.delivered(user)
-            };
+            let record =
+                if self.random.percent(READ_PERCENT) { id.read(user) } else { id.delivered(user) };
             life.plan(at_ms, record);
         }
     }
@@ -223,7 +223,10 @@ impl Plans {
     /// Plans that everyone from a member on has it.
     fn deliver_partly(&mut self, life: &mut Life, id: &MessageId, to: &Conversation, from: u32) {
         for number in from..to.members {
-            life.plan(id.sent_at_ms + self.after(50, ACTIVE_MS_MAX), id.delivered(to.member(number)));
+            life.plan(
+                id.sent_at_ms + self.after(50, ACTIVE_MS_MAX),
+                id.delivered(to.member(number)),
+            );
         }
     }
 
@@ -233,7 +236,14 @@ impl Plans {
         let versions = if calm { 1 } else { self.random.between(1, 3) };
         let removed = calm || self.random.percent(30);
         let record = |at_ms, content: Option<&[u8]>| event::profile(tenant, &user, at_ms, content);
-        self.versions(Class::Profile, record_key(&[tenant, &user]), now_ms, versions, removed, record)
+        self.versions(
+            Class::Profile,
+            record_key(&[tenant, &user]),
+            now_ms,
+            versions,
+            removed,
+            record,
+        )
     }
 
     /// A config item: one or two versions, sometimes its removal. `calm`: one version that stays.
@@ -242,7 +252,14 @@ impl Plans {
         let versions = if calm { 1 } else { self.random.between(1, 2) };
         let removed = !calm && self.random.percent(20);
         let record = |at_ms, content: Option<&[u8]>| event::config(tenant, &item, at_ms, content);
-        self.versions(Class::Config, record_key(&[tenant, &item]), now_ms, versions, removed, record)
+        self.versions(
+            Class::Config,
+            record_key(&[tenant, &item]),
+            now_ms,
+            versions,
+            removed,
+            record,
+        )
     }
 
     fn versions(
@@ -336,9 +353,10 @@ mod tests {
             for at_ms in [life.recalled_ms, life.delivered_ms].into_iter().flatten() {
                 assert!(at_ms - life.time_ms <= ACTIVE_MS_MAX, "{}", life.key);
             }
-            let with_content = life.events.iter().filter(|event| {
-                event.record.value.windows(6).any(|window| window == b"marker")
-            });
+            let with_content = life
+                .events
+                .iter()
+                .filter(|event| event.record.value.windows(6).any(|window| window == b"marker"));
             assert!(with_content.count() >= life.contents.len(), "{}", life.key);
         }
     }

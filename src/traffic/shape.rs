@@ -30,8 +30,7 @@ impl Conversations {
     #[must_use]
     pub fn new(random: &mut Random, tenant: &Tenant, count: u32) -> Self {
         let own = tenant.conversation.as_ref().map(|(id, _)| id.clone());
-        let mut list: Vec<_> =
-            own.into_iter().map(|id| Conversation { id, members: 2 }).collect();
+        let mut list: Vec<_> = own.into_iter().map(|id| Conversation { id, members: 2 }).collect();
         for _ in list.len()..usize::try_from(count.max(1)).unwrap_or(usize::MAX) {
             let number = 10_000_000 + random.below(9_999_990_000_000);
             // Ids are free text on the bus: some carry the signs that record keys encode.

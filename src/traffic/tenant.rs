@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn a_crowd_has_as_many_opted_in_as_asked() {
         let crowd = Tenant::crowd(100, 70, 60);
-        let inside = crowd.iter().filter(|tenant| {
-            matches!(tenant.choice, Some((Choice::In { .. }, Choice::In { .. })))
-        });
+        let inside = crowd
+            .iter()
+            .filter(|tenant| matches!(tenant.choice, Some((Choice::In { .. }, Choice::In { .. }))));
         assert_eq!((crowd.len(), inside.count()), (100, 70));
         assert!(crowd.is_sorted_by(|a, b| a.weight >= b.weight));
     }
