@@ -34,42 +34,52 @@ pub(super) fn measure(
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("{command:?} cannot be started"))?;
-    let mut done = false;
-    while !done && started.elapsed() < WORK_WITHIN {
+    let total = ends.values().map(|(start, end)| end - start).sum();
+    // When work was first seen, and how much of it was done by then: joining a group takes seconds
+    // that are not work.
+    let mut first = None;
+    let mut done = 0;
+    while done < total && started.elapsed() < WORK_WITHIN {
         thread::sleep(LOOK);
         // Wait4 is the one to collect a child: whether it has ended is seen in its state. Asked
         // first, so that what it committed last is not overlooked.
         let ended = has_ended(child.id());
-        done = all_committed(&watcher, &settings.topics.messages, ends);
+        done = committed(&watcher, &settings.topics.messages, ends);
+        if done > 0 {
+            first.get_or_insert((Instant::now(), done));
+        }
         if ended {
             break;
         }
     }
     let seconds = started.elapsed().as_secs_f64();
+    let speed =
+        first.map_or(0.0, |(at, before)| (done - before) as f64 / at.elapsed().as_secs_f64());
     let _gone = kill_process(Pid::from_child(&child), Signal::TERM);
     let used = child.wait4().context("waiting for the child's end")?;
     let failed = used.status.code().is_some_and(|code| code != 0);
-    if !done || failed {
+    if done < total || failed {
         bail!("{command:?} has not committed all of its input, or has failed: {}", used.status);
     }
-    let records = ends.values().map(|(start, end)| end - start).sum();
     let cpu = used.rusage.utime + used.rusage.stime;
-    Ok(Figures::new(records, cpu, seconds, used.rusage.maxrss))
+    Ok(Figures::new(total, cpu, seconds, speed, used.rusage.maxrss))
 }
 
-/// Whether the group's committed position is the end of every partition.
-fn all_committed(watcher: &BaseConsumer, topic: &str, ends: &Ends) -> bool {
+/// How many records the group has committed.
+fn committed(watcher: &BaseConsumer, topic: &str, ends: &Ends) -> i64 {
     let mut list = TopicPartitionList::new();
     for &partition in ends.keys() {
         list.add_partition(topic, partition);
     }
     // Before the group exists there is nothing to be told: asked again.
-    let Ok(committed) = watcher.committed_offsets(list, CALL_TIMEOUT) else { return false };
-    ends.iter().all(|(&partition, &(start, end))| {
+    let Ok(committed) = watcher.committed_offsets(list, CALL_TIMEOUT) else { return 0 };
+    let done = ends.iter().map(|(&partition, &(start, end))| {
         let at = committed.find_partition(topic, partition);
-        let offset = at.and_then(|at| at.offset().to_raw());
-        start == end || offset.is_some_and(|offset| offset >= end)
-    })
+        // Without a position it is a negative number.
+        let offset = at.and_then(|at| at.offset().to_raw()).unwrap_or(start);
+        offset.clamp(start, end) - start
+    });
+    done.sum()
 }
 
 /// Whether a process has ended and waits to be collected.

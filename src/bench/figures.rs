@@ -15,21 +15,27 @@ pub struct Figures {
     pub cpu_us_a_record: f64,
     /// Seconds from start to the last commit.
     pub seconds: f64,
-    /// Records a second.
+    /// Records a second, from the first commit that was seen to the last.
     pub records_a_second: f64,
     /// Largest resident memory in MiB.
     pub memory_mib: f64,
 }
 
 impl Figures {
-    pub(super) fn new(records: i64, cpu: Duration, seconds: f64, memory_bytes: u64) -> Self {
+    pub(super) fn new(
+        records: i64,
+        cpu: Duration,
+        seconds: f64,
+        records_a_second: f64,
+        memory_bytes: u64,
+    ) -> Self {
         let (count, cpu_seconds) = (records.max(1) as f64, cpu.as_secs_f64());
         Self {
             records,
             cpu_seconds,
             cpu_us_a_record: cpu_seconds * 1e6 / count,
             seconds,
-            records_a_second: count / seconds,
+            records_a_second,
             memory_mib: memory_bytes as f64 / f64::from(1 << 20),
         }
     }
@@ -97,7 +103,8 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_medians() {
-        let figures = |cpu_s| Figures::new(1_000_000, Duration::from_secs(cpu_s), 2.0, 64 << 20);
+        let figures =
+            |cpu_s| Figures::new(1_000_000, Duration::from_secs(cpu_s), 2.0, 1e6, 64 << 20);
         let round = |pass, lethe| Round { pass_through: figures(pass), lethe: figures(lethe) };
         let comparison = Comparison::new(2, vec![round(2, 9), round(4, 5), round(3, 6)]);
         assert_eq!(comparison.median.lethe.cpu_us_a_record, 6.0);

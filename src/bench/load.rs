@@ -117,7 +117,7 @@ impl<'l> Messages<'l> {
 
     fn next_record(&mut self) -> Option<Record> {
         let over = self.sent == self.load.messages;
-        if (self.delivers || over) && (over || self.waiting.len() > DELIVERED_AFTER) {
+        if over || (self.delivers && self.waiting.len() > DELIVERED_AFTER) {
             self.delivers = false;
             return self.waiting.pop_front().map(|(id, recipient)| id.delivered(recipient));
         }
