@@ -3,6 +3,7 @@
 //! Invariant: exit codes are 0 (done), 1 (failed) and 2 (asked wrongly); whatever fails says what,
 //! where and what to do, on standard error.
 
+mod bench;
 mod demo;
 mod run;
 mod settings;
@@ -45,6 +46,8 @@ enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
     #[command(subcommand)]
+    Bench(bench::Bench),
+    #[command(subcommand)]
     Topics(topics::Topics),
 }
 
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Run(verb) => run::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
+        Verb::Bench(verb) => bench::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),
     };
     match done {
