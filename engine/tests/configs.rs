@@ -80,3 +80,19 @@ fn a_hold_keeps_items() {
         "#,
     );
 }
+
+/// Nor does it come where a partition was away for so long that it hears of both too late.
+#[test]
+fn an_end_taken_back_in_time_is_taken_back_for_whoever_was_away() {
+    configs(
+        r#"
+        0 set a/callback @0 => +store a/callback
+        0 commit
+        1 control terms/a {"ended_at": "@0"}
+        2 control terms/a null
+        5097700 abort
+        5097700 look
+        5097701 set a/callback @5097701 => +store a/callback
+        "#,
+    );
+}

@@ -1,4 +1,5 @@
 //! Control records: what is valid, what is refused, and what comes of each.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;

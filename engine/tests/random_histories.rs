@@ -2,6 +2,7 @@
 //! allows, and what is live at the end is what the model says.
 //!
 //! `LETHE_HISTORIES` sets how many of each class are tried.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;

@@ -253,7 +253,7 @@ impl<L: Ledger> Case<'_, L> {
         offset: i64,
         set: impl FnOnce(&mut crate::policy::Rules),
     ) -> Result<(), L::Error> {
-        self.carry_out_end();
+        self.carry_out_end(at_ms);
         self.close(at_ms)?;
         let before = self.tenant.rules.clone();
         set(&mut self.tenant.rules);
@@ -403,7 +403,7 @@ impl<L: Ledger> Case<'_, L> {
         if self.class != Class::Message {
             return Ok(());
         }
-        self.carry_out_end();
+        self.carry_out_end(at_ms);
         let before = self.conversation(conversation)?;
         let mut row_key = Vec::new();
         key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);

@@ -99,13 +99,13 @@ impl Engine {
                 id.push('/');
                 push_part(&mut id, event.message);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end();
+                case.carry_out_end(now_ms);
                 case.message(event.sent_at_ms, &id, &event.action)
             }
             Event::Profile(event) | Event::Config(event) => {
                 push_part(&mut id, event.id);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end();
+                case.carry_out_end(now_ms);
                 case.version(event.updated_at_ms, &id, event.action)
             }
         };

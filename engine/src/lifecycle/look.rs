@@ -167,7 +167,7 @@ impl<L: Ledger> Case<'_, L> {
         if self.tenant.rules.hold.is_some() {
             return Ok(None);
         }
-        self.carry_out_end();
+        self.carry_out_end(self.now_ms);
         for storage in [Storage::Transit, Storage::Stored] {
             if !self.advance(storage, budget)? {
                 self.look_at(self.now_ms);
@@ -292,12 +292,13 @@ impl<L: Ledger> Case<'_, L> {
         waiting.and_then(at_ms)
     }
 
-    /// Carries out the end of the tenant's use, once, when its time has come.
-    pub(super) fn carry_out_end(&mut self) {
+    /// Carries out the end of the tenant's use, once, if its time has come by then. A change carries out
+    /// what came before it alone: it may take a later end back, however late it is applied.
+    pub(super) fn carry_out_end(&mut self, until_ms: i64) {
         let Some(end_ms) = self.tenant.rules.terms.end_ms() else {
             return;
         };
-        if end_ms > self.now_ms || self.tenant.rules.ended {
+        if end_ms > until_ms || self.tenant.rules.ended {
             return;
         }
         self.close_lines(end_ms);

@@ -247,7 +247,12 @@ impl Harness {
                 self.ledger.abort();
                 self.watchers = self.committed.clone();
             }
-            _ => return Ok(()),
+            Action::Message(..)
+            | Action::Set(..)
+            | Action::Remove(..)
+            | Action::Control { .. }
+            | Action::Look(_)
+            | Action::Suspend(_) => return Ok(()),
         }
         if let Action::Filter(seed) = step.action {
             super::random::filter(&mut self.ledger, seed);

@@ -17,12 +17,19 @@ pub type Seed = [u8; 6];
 const FIRST: i64 = 20_000;
 const SECOND: i64 = 1_000;
 
+/// How far the clock goes from step to step (ms).
+const CLOCK: [i64; 10] = [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000];
+/// The same with small steps back, where `LETHE_CLOCK_BACK` is set.
+const CLOCK_BACK: [i64; 12] =
+    [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500];
+
 /// A history of messages, profiles or config items.
 pub fn history(class: Class, seeds: &[Seed]) -> Vec<Step> {
     let mut now = FIRST;
+    let back = std::env::var_os("LETHE_CLOCK_BACK").is_some();
+    let clock: &[i64] = if back { &CLOCK_BACK } else { &CLOCK };
     let steps = seeds.iter().map(|seed| {
-        now +=
-            pick(seed[0], &[0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500]);
+        now += pick(seed[0], clock);
         Step { now, action: action(class, now, seed) }
     });
     steps.collect()
@@ -41,7 +48,7 @@ fn action(class: Class, now: i64, seed: &Seed) -> Action {
         8 => Action::Reopen,
         9 => Action::Abort,
         10 => Action::Filter(u64::from(a)),
-        11 if a < 64 => Action::Suspend(b % 2 == 0),
+        11 if a < 64 => Action::Suspend(b.is_multiple_of(2)),
         11..=14 => control(
             now,
             pick(c, &[0, 0, 0, 500, 1_000]),
@@ -59,7 +66,7 @@ fn action(class: Class, now: i64, seed: &Seed) -> Action {
         }
         18 => {
             let scope = pick(b, &["*", "a", "a", "b"]);
-            let value = (c % 3 == 0)
+            let value = (c.is_multiple_of(3))
                 .then(|| format!("{{\"tenant\": \"{scope}\", \"reason\": \"a court\"}}"));
             control(now, 0, pick(d, &["1", "2"]), "hold", value)
         }
@@ -87,7 +94,7 @@ fn effective(now: i64, number: u8) -> String {
 }
 
 fn choice(class: Class, now: i64, b: u8, d: u8) -> Option<String> {
-    if b % 5 == 0 {
+    if b.is_multiple_of(5) {
         return None;
     }
     let effective = effective(now, d);
@@ -110,13 +117,13 @@ fn choice(class: Class, now: i64, b: u8, d: u8) -> Option<String> {
 fn terms(now: i64, b: u8, c: u8) -> Option<String> {
     let limit = pick(b, &["2s", "4s", "7s", "24h"]);
     let mut fields = vec![format!("\"transit_limit\": \"{limit}\"")];
-    if c % 3 == 0 {
+    if c.is_multiple_of(3) {
         fields.push(format!("\"minimum\": \"{}\"", pick(c / 3, &["3s", "6s"])));
     }
-    if c % 5 == 0 {
+    if c.is_multiple_of(5) {
         fields.push(format!("\"maximum\": \"{}\"", pick(c / 5, &["3s", "forever"])));
     }
-    if c % 11 == 0 {
+    if c.is_multiple_of(11) {
         let ended = TWO_MONTHS_BEFORE + (now / SECOND + 2) * SECOND;
         fields.push(format!("\"ended_at\": \"@{}\"", ended / SECOND));
     }
@@ -132,7 +139,7 @@ fn event(class: Class, now: i64, [a, b, c, d]: [u8; 4]) -> Action {
     let tenant = tenant(a).to_owned();
     if class != Class::Message {
         let item = Item { tenant, id: pick(a / 4, &["u", "u", "v"]).to_owned() };
-        return if c % 4 == 0 { Action::Remove(item, at) } else { Action::Set(item, at) };
+        return if c.is_multiple_of(4) { Action::Remove(item, at) } else { Action::Set(item, at) };
     }
     let message = format!("m{}", at / SECOND);
     let message =

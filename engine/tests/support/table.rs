@@ -105,7 +105,15 @@ fn model_says(class: Class, lines: &[(&str, Step, Vec<String>)]) -> Result<(), S
             Action::Control { written, key, value } => {
                 model.control(step.now, *written, key, value.as_deref(), &did)
             }
-            _ => model.judge(step, &did),
+            Action::Message(..)
+            | Action::Set(..)
+            | Action::Remove(..)
+            | Action::Look(_)
+            | Action::Commit
+            | Action::Reopen
+            | Action::Abort
+            | Action::Suspend(_)
+            | Action::Filter(_) => model.judge(step, &did),
         };
         judged.map_err(|wrong| format!("{line}\n  {wrong}"))?;
     }

@@ -24,8 +24,8 @@ struct Known {
     /// The edit that wins.
     edited_at: i64,
     slot: Option<Slot>,
-    /// It was over before it was ever emitted, at this time: that holds unless the clock goes back.
-    over_at: Option<i64>,
+    /// It was over when it came: it may stay so, though an explicit `since` may bring it in.
+    over: bool,
 }
 
 /// What may come of a `Sent`.
@@ -145,9 +145,6 @@ impl Known {
         how: How,
         emitted: Option<Storage>,
     ) -> Result<(), String> {
-        if self.over_at.is_some_and(|at| at <= world.now) {
-            return none(emitted);
-        }
         let mut slot = Slot {
             tenant: message.tenant.clone(),
             conversation: Some(message.conversation.clone()),
@@ -160,7 +157,7 @@ impl Known {
             endings: 0,
         };
         let mut may = self.may(world, &mut slot, how);
-        may.nothing |= self.over_at.is_some();
+        may.nothing |= self.over;
         let right = match emitted {
             Some(Storage::Stored) => may.store,
             Some(Storage::Transit) => may.transit,
@@ -170,7 +167,7 @@ impl Known {
             return Err(format!("{emitted:?} came of it, but {may:?}"));
         }
         let Some(storage) = emitted else {
-            self.over_at = Some(self.over_at.map_or(world.now, |at| at.min(world.now)));
+            self.over = true;
             return Ok(());
         };
         if storage == Storage::Transit {
@@ -207,8 +204,9 @@ impl Known {
             ended.max(burned)
         };
         let kept = rules.held || slot.kept_until(rules) > world.now;
-        let kept_surely =
-            (rules.held || slot.kept_until(rules) > world.now_max) && !forgettable(world, slot);
+        let kept_surely = (rules.held || slot.kept_until(rules) > world.now_max)
+            && slot.time > world.tenant.floor
+            && !forgettable(world, slot);
         let (store, pass) = match (rules.covers(slot.time), ended) {
             // What was sent while its use had ended, and comes when it goes on, may be either.
             _ if rules.opted_in && slot.time <= world.tenant.ended_until => {
@@ -344,7 +342,7 @@ fn take_content(seen: &mut Vec<Seen>, key: &str) -> Result<Option<Storage>, Stri
                     return Err(format!("{key} is emitted twice at once"));
                 }
             }
-            other => rest.push(other),
+            other @ (Seen::Content { .. } | Seen::Tombstone { .. }) => rest.push(other),
         }
     }
     *seen = rest;

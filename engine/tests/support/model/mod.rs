@@ -252,12 +252,17 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         let now_max = self.now_max;
         let rules = self.policies.tenant(&change.tenant).now.clone();
+        let ended_until = self.policies.tenant(&change.tenant).ended_until;
         let mut newest = i64::MIN;
         for slot in self.slots().filter(|slot| slot.tenant == change.tenant) {
             if slot.storage == Storage::Stored {
                 newest = newest.max(slot.time);
             }
-            let opted_out = change.opted_out || slot.time < change.since;
+            let unsure = !change.opted_out && slot.time <= ended_until;
+            if unsure && slot.time < change.since && slot.storage == Storage::Stored {
+                slot.maybe.insert(Reason::OptedOut);
+            }
+            let opted_out = change.opted_out || (slot.time < change.since && !unsure);
             if change.ended || opted_out {
                 slot.endings += 1;
             }
@@ -309,10 +314,9 @@ impl Model {
         // Under the rules of this moment another end may be the earliest.
         let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
         let has_ended = slot.ended.is_some() || !may.is_empty();
-        if !may.contains(reason)
-            && !(has_ended && also)
-            && !(slot.endings > 0 && either.contains(reason))
-        {
+        let by_a_change = slot.endings > 0 && either.contains(reason);
+        let is_right = may.contains(reason) || (has_ended && also) || by_a_change;
+        if !is_right {
             return Err(format!("it has not ended so: {seen}; could be {:?}", may));
         }
         slot.tombstoned = true;
