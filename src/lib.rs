@@ -9,9 +9,11 @@
 //! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
 //! - [`telemetry`]: metrics, logs, health.
 //! - [`http`]: what a load balancer, Prometheus and a person see.
-//! - [`demo`]: all of it in one process, with a proof; [`traffic`]: what it is fed with.
+//! - [`demo`]: all of it in one process, with a proof; [`bench`]: how fast it is;
+//!   [`traffic`]: what both are fed with.
 //! - [`cli`]: the verbs; [`error`]: why one failed.
 
+pub mod bench;
 pub mod cli;
 pub mod codec;
 pub mod config;

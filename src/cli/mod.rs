@@ -3,6 +3,7 @@
 //! Invariant: exit codes are 0 (done), 1 (failed) and 2 (asked wrongly); whatever fails says what,
 //! where and what to do, on standard error.
 
+mod bench;
 mod demo;
 mod run;
 mod settings;
@@ -18,9 +19,23 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Failure;
 
+/// An example of the main verbs, after the list of all.
+const EXAMPLE: &str = "Example:
+  lethe demo
+  lethe topics plan --brokers kafka-1:9092
+  lethe run --brokers kafka-1:9092 --data-dir /var/lib/lethe
+
+`lethe help VERB` has an example of each.";
+
 /// A Kafka stream processor for the lifecycle of messages: retention, erasure and proof.
 #[derive(Debug, Parser)]
-#[command(name = "lethe", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "lethe",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = EXAMPLE
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -30,6 +45,8 @@ struct Cli {
 enum Verb {
     Run(run::Run),
     Demo(demo::Demo),
+    #[command(subcommand)]
+    Bench(bench::Bench),
     #[command(subcommand)]
     Topics(topics::Topics),
 }
@@ -42,6 +59,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Run(verb) => run::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
+        Verb::Bench(verb) => bench::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),
     };
     match done {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::settings::Place;
 use super::stop::Stop;
@@ -27,6 +27,9 @@ use crate::topics::{Change, Current, Plan, control};
 const AWAY_PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest wait between two tries.
 const AWAY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// A broker that comes back may answer before it knows its topics: so long they may be missing.
+const TOPICS_SETTLE: Duration = Duration::from_secs(15);
 
 /// Process messages, profiles and config items until SIGTERM
 #[derive(Args, Debug)]
@@ -159,8 +162,14 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
 async fn prepare(settings: &Settings) -> Result<Current, Failure> {
     let admin = topics::admin(settings)?;
     let names = topics::names(settings);
-    let current = wait_for_brokers(&admin, &names).await?;
-    let plan = topics::plan(settings, &current, false);
+    let (mut current, was_away) = wait_for_brokers(&admin, &names).await?;
+    let mut plan = topics::plan(settings, &current, false);
+    let settled_at = Instant::now() + TOPICS_SETTLE;
+    while was_away && !plan.problems.is_empty() && Instant::now() < settled_at {
+        sleep(AWAY_PAUSE_MIN).await;
+        (current, _) = wait_for_brokers(&admin, &names).await?;
+        plan = topics::plan(settings, &current, false);
+    }
     let missing = plan.creations();
     tell(&plan);
     if !plan.problems.is_empty() {
@@ -184,7 +193,8 @@ async fn prepare(settings: &Settings) -> Result<Current, Failure> {
     Ok(admin.describe(&names).await?)
 }
 
-async fn wait_for_brokers(admin: &Admin, names: &[String]) -> Result<Current, TopicsError> {
+/// The topics as they are, and whether the brokers had been away.
+async fn wait_for_brokers(admin: &Admin, names: &[String]) -> Result<(Current, bool), TopicsError> {
     let mut pause = AWAY_PAUSE_MIN;
     let mut said = false;
     loop {
@@ -201,7 +211,7 @@ async fn wait_for_brokers(admin: &Admin, names: &[String]) -> Result<Current, To
                 if said {
                     tracing::info!("the brokers answer");
                 }
-                return answer;
+                return answer.map(|current| (current, said));
             }
         }
     }

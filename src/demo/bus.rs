@@ -220,13 +220,13 @@ impl Traffic {
     fn sends(&mut self, play: &mut Play, now_ms: i64) -> anyhow::Result<()> {
         play.messages += 1;
         self.begins(play, Class::Message, now_ms);
-        if play.messages % MESSAGES_A_PROFILE == 0 {
+        if play.messages.is_multiple_of(MESSAGES_A_PROFILE) {
             self.begins(play, Class::Profile, now_ms);
         }
-        if play.messages % MESSAGES_A_CONFIG == 0 {
+        if play.messages.is_multiple_of(MESSAGES_A_CONFIG) {
             self.begins(play, Class::Config, now_ms);
         }
-        if play.messages % MESSAGES_A_BROKEN == 0 {
+        if play.messages.is_multiple_of(MESSAGES_A_BROKEN) {
             let mut value = vec![0xFF; 8];
             value.extend_from_slice(self.plans.content.marker().as_bytes());
             self.writer.write(&Record { class: Class::Message, key: "?".to_owned(), value })?;

@@ -147,10 +147,10 @@ pub(super) fn prove(stage: &Stage, now_ms: i64) -> Proof {
         });
         count(tally, expected, both);
         let Some(seen) = expected.storage.map(seen) else { continue };
-        if let (Some(end), Some((reason, at_ms))) = (expected.end, seen.tombstones.first()) {
-            if matches!(reason.as_str(), "expired" | "undelivered" | "burned") {
-                late_ms.push(at_ms - end.due_ms);
-            }
+        if let (Some(end), Some((reason, at_ms))) = (expected.end, seen.tombstones.first())
+            && matches!(reason.as_str(), "expired" | "undelivered" | "burned")
+        {
+            late_ms.push(at_ms - end.due_ms);
         }
         if let Some(end) = expected.end {
             // Where either of two ends is right, the one that came is the expected one.

@@ -13,7 +13,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::names;
 
 /// How often the topic's bounds are compared with what was read.
-const BOUNDS_EVERY: Duration = Duration::from_secs(5);
+const BOUNDS_EVERY: Duration = Duration::from_secs(1);
 /// How often its settings are looked at.
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// Records that one step takes.

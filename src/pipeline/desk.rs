@@ -74,6 +74,8 @@ pub(super) struct Desk<O> {
     pub(super) writer: Writer,
     pub(super) counters: Counters,
     pub(super) dead_letter_partitions: i32,
+    /// Where the control log ended, and whether it was trusted, when it was last applied.
+    control_was: (Option<i64>, bool),
     effects: Effects,
     /// The largest content that both of a class's outputs take.
     limits: Vec<(Class, usize)>,
@@ -103,6 +105,7 @@ impl<O: Output> Desk<O> {
             batch: Batch::default(),
             writer: Writer::default(),
             dead_letter_partitions,
+            control_was: (None, false),
             effects: Effects::default(),
             limits,
         }
@@ -191,8 +194,14 @@ impl<O: Output> Desk<O> {
         Ok(())
     }
 
+    /// Whether the control log has moved on, or lost or won trust, since it was last applied.
+    pub(super) fn has_control_moved(&self) -> bool {
+        self.control_was != (self.control.end(), self.control.trusted())
+    }
+
     /// Applies what the control log has that partitions have not, in its order.
     pub(super) fn apply_control(&mut self, now: Now) -> Result<(), Trouble> {
+        self.control_was = (self.control.end(), self.control.trusted());
         let (Some(end), Some(ending_ms)) = (self.control.end(), self.time.ending_ms(now)) else {
             return Ok(());
         };

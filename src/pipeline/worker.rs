@@ -170,10 +170,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 return Ok(());
             }
             let event = match self.input.poll(wait) {
-                Ok(Polled::Record(record)) => match self.desk.process(&record, now) {
-                    Ok(()) => None,
-                    Err(trouble) => Some(Event::Fault(trouble)),
-                },
+                Ok(Polled::Record(record)) => {
+                    // What was said before the record came holds for it: the poll may have waited.
+                    let desk = &mut self.desk;
+                    let ready =
+                        if desk.has_control_moved() { desk.apply_control(now) } else { Ok(()) };
+                    ready.and_then(|()| desk.process(&record, now)).err().map(Event::Fault)
+                }
                 Ok(Polled::Assigned(ids)) => Some(Event::Assigned(ids)),
                 Ok(Polled::Revoked { partitions, lost }) => Some(Event::Revoked(partitions, lost)),
                 Ok(Polled::OutOfRange) => Some(Event::OutOfRange),

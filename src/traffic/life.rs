@@ -105,10 +105,9 @@ impl Plans {
         now_ms: i64,
         calm: bool,
     ) -> Life {
-        let fate = match self.fate() {
-            Fate::Edited | Fate::Undelivered if calm => Fate::Delivered,
-            fate => fate,
-        };
+        let fate = self.fate();
+        let unsettled = matches!(fate, Fate::Edited | Fate::Undelivered);
+        let fate = if calm && unsettled { Fate::Delivered } else { fate };
         let id = MessageId {
             tenant: tenant.to_owned(),
             conversation: conversation.id.clone(),

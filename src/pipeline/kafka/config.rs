@@ -83,7 +83,7 @@ fn consumer(settings: &PipelineSettings) -> ClientConfig {
 }
 
 /// A worker's consumer: a static member of the group.
-pub(super) fn input(settings: &PipelineSettings, member: &str) -> ClientConfig {
+pub(crate) fn input(settings: &PipelineSettings, member: &str) -> ClientConfig {
     let mut config = consumer(settings);
     for (name, value) in [
         ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
@@ -109,7 +109,7 @@ pub(super) fn log(settings: &PipelineSettings, reading: Reading) -> ClientConfig
 }
 
 /// A worker's transactional producer.
-pub(super) fn output(settings: &PipelineSettings, transactional_id: &str) -> ClientConfig {
+pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> ClientConfig {
     let mut config = common(settings, &CONSUMER_ONLY);
     for (name, value) in [
         ("compression.type", "lz4".to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! `native` is the one audited module with unsafe code.
 
-mod config;
+pub(crate) mod config;
 mod context;
 mod errors;
 mod input;
