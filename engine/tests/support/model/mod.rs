@@ -315,7 +315,7 @@ impl Model {
         // Under the rules of this moment another end may be the earliest.
         let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
         let has_ended = slot.ended.is_some() || !may.is_empty();
-        let by_a_change = slot.endings > 0 && either.contains(reason);
+        let by_a_change = has_ended && slot.endings > 0 && either.contains(reason);
         let is_right = may.contains(reason) || (has_ended && also) || by_a_change;
         if !is_right {
             return Err(format!("it has not ended so: {seen}; could be {:?}", may));
