@@ -2,6 +2,7 @@
 //!
 //! Invariant: before a broker's time is known nothing ends (where the broker can tell it).
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The host's two clocks at one moment.
@@ -41,20 +42,26 @@ impl HostClock for SystemClock {
     }
 }
 
+/// A step back of the clock by at most so much is waited out: the broker's time is learned anew with
+/// every commit, each time late by another way back. What is more is an operator's correction, and followed.
+const STEP_BACK_HELD_MS: i64 = 60_000;
+
 /// What a worker knows of the broker's clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Time {
     /// The broker can tell its time: nothing ends before it has.
     broker_tells: bool,
     /// The broker's time (Unix ms) at a moment of the monotonic clock.
     broker: Option<(i64, Duration)>,
+    /// The latest time that ended things (Unix ms).
+    held_ms: Cell<i64>,
 }
 
 impl Time {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(broker_tells: bool) -> Self {
-        Self { broker_tells, broker: None }
+        Self { broker_tells, broker: None, held_ms: Cell::new(i64::MIN) }
     }
 
     /// The broker's time, as a record carries it whose acknowledgement is there by now: what is
@@ -74,14 +81,21 @@ impl Time {
         Some(broker_ms.saturating_add(since))
     }
 
-    /// The time that ends things: the earlier of the two; none: nothing may end yet.
+    /// The time that ends things: the earlier of the two, which small steps do not turn back; none:
+    /// nothing may end yet.
     #[must_use]
     pub fn ending_ms(&self, now: Now) -> Option<i64> {
-        match self.broker_ms(now) {
-            Some(broker_ms) => Some(broker_ms.min(now.wall_ms)),
-            None if self.broker_tells => None,
-            None => Some(now.wall_ms),
-        }
+        let earlier_ms = match self.broker_ms(now) {
+            Some(broker_ms) => broker_ms.min(now.wall_ms),
+            None if self.broker_tells => return None,
+            None => now.wall_ms,
+        };
+        let held_ms = self.held_ms.get();
+        let is_held =
+            earlier_ms < held_ms && held_ms.saturating_sub(earlier_ms) <= STEP_BACK_HELD_MS;
+        let ending_ms = if is_held { held_ms } else { earlier_ms };
+        self.held_ms.set(ending_ms);
+        Some(ending_ms)
     }
 
     /// The time against which "too far ahead" is measured: the later of the two.
@@ -130,9 +144,22 @@ mod tests {
         let mut time = Time::new(true);
         time.learn(1_000, Duration::ZERO);
         assert_eq!(time.ending_ms(at(90_000, 500)), Some(1_500));
-        assert_eq!(time.latest_ms(at(200, 500)), 1_500);
-        assert_eq!(time.ending_ms(at(200, 500)), Some(200));
-        assert_eq!(time.difference_ms(at(200, 500)), Some(-1_300));
+        let mut slow = Time::new(true);
+        slow.learn(1_000, Duration::ZERO);
+        assert_eq!(slow.latest_ms(at(200, 500)), 1_500);
+        assert_eq!(slow.ending_ms(at(200, 500)), Some(200));
+        assert_eq!(slow.difference_ms(at(200, 500)), Some(-1_300));
+    }
+
+    #[test]
+    fn a_small_step_back_is_waited_out_and_a_large_one_followed() {
+        let mut time = Time::new(true);
+        time.learn(100_000, Duration::ZERO);
+        assert_eq!(time.ending_ms(at(i64::MAX, 50)), Some(100_050));
+        time.learn(100_030, Duration::from_millis(50));
+        assert_eq!(time.ending_ms(at(i64::MAX, 60)), Some(100_050), "late by the way back");
+        assert_eq!(time.ending_ms(at(i64::MAX, 80)), Some(100_060));
+        assert_eq!(time.ending_ms(at(30_000, 90)), Some(30_000), "an operator's correction");
     }
 
     #[test]

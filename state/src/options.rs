@@ -37,6 +37,9 @@ const OPEN_FILES_MAX: i32 = 256;
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 const LOG_FILES_MAX: usize = 2;
 
+/// How much of a write buffer is its filter of keys.
+const MEMTABLE_FILTER_SHARE: f64 = 0.05;
+
 /// From how many rows on a scan is a long one, that reads ahead and leaves the cache alone.
 const LONG_SCAN_ROWS: usize = 4096;
 
@@ -65,6 +68,9 @@ fn set_write_buffers(options: &mut Options, memory: &Memory) {
     options.set_write_buffer_size(memory.store_write_buffer_bytes());
     options.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     options.set_arena_block_size(ARENA_BLOCK_BYTES);
+    // Many a read is of what is not there: a filter answers it without a walk down the skip list.
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE);
+    options.set_memtable_whole_key_filtering(true);
     // A store has one writer. Without concurrent inserts the skip list remembers where it last
     // inserted, which makes a sorted batch cheap.
     options.set_allow_concurrent_memtable_write(false);

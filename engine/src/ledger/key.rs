@@ -76,6 +76,11 @@ impl Home<'_> {
 
 /// Appends an id to a record key: `%` and `/` percent-encoded, so that two ids never share a key.
 pub fn push_part(text: &mut String, part: &str) {
+    // Most ids need no encoding.
+    if !part.bytes().any(|byte| matches!(byte, b'%' | b'/')) {
+        text.push_str(part);
+        return;
+    }
     for character in part.chars() {
         match character {
             '%' => text.push_str("%25"),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::quality::FixedState;
+
 use super::case::{Case, Desk, Tenant};
 use super::event::Event;
 use super::look::first_time_ms;
@@ -23,7 +25,9 @@ const CENSUS_ROWS_MAX: usize = 1_024;
 pub struct Engine {
     pub(super) class: Class,
     pub(super) desk: Desk,
-    tenants: HashMap<Box<str>, Tenant>,
+    tenants: Vec<Tenant>,
+    /// Where each cached tenant is. A fixed hash: decisions depend on nothing else than their input.
+    places: HashMap<Box<str>, usize, FixedState>,
     /// The id of the record at hand, encoded as in its key.
     id: String,
     /// The holds by their control key: the tenant (none: `*`) and the record's offset.
@@ -45,7 +49,8 @@ impl Engine {
         let mut engine = Self {
             class,
             desk: Desk::default(),
-            tenants: HashMap::new(),
+            tenants: Vec::new(),
+            places: HashMap::default(),
             id: String::new(),
             holds: BTreeMap::new(),
             control_offset: 0,
@@ -117,7 +122,8 @@ impl Engine {
     pub fn flush<L: Ledger>(&mut self, ledger: &mut L) {
         let mut dirty = std::mem::take(&mut self.desk.dirty);
         for name in dirty.drain(..) {
-            if let Some(tenant) = self.tenants.get_mut(name.as_str()) {
+            let place = self.places.get(name.as_str()).copied();
+            if let Some(tenant) = place.and_then(|place| self.tenants.get_mut(place)) {
                 tenant.books.write(&mut self.desk.value);
                 key::of_text(tag::BOOKS, &name, &mut self.desk.key);
                 ledger.put(&self.desk.key, &self.desk.value);
@@ -134,6 +140,7 @@ impl Engine {
         }
         if self.tenants.len() > TENANTS_CACHED_MAX {
             self.tenants.clear();
+            self.places.clear();
         }
     }
 
@@ -170,11 +177,16 @@ impl Engine {
         now_ms: i64,
         effects: &'c mut Effects,
     ) -> Result<Case<'c, L>, L::Error> {
-        if !self.tenants.contains_key(name) {
-            let tenant = self.read_tenant(ledger, name)?;
-            self.tenants.insert(name.into(), tenant);
-        }
-        let tenant = self.tenants.get_mut(name).ok_or(Corrupt("a tenant that was just cached"))?;
+        let place = match self.places.get(name) {
+            Some(&place) => place,
+            None => {
+                let tenant = self.read_tenant(ledger, name)?;
+                self.tenants.push(tenant);
+                self.places.insert(name.into(), self.tenants.len() - 1);
+                self.tenants.len() - 1
+            }
+        };
+        let tenant = self.tenants.get_mut(place).ok_or(Corrupt("a tenant that was just cached"))?;
         let desk = &mut self.desk;
         Ok(Case { class: self.class, name, tenant, desk, ledger, now_ms, effects })
     }
