@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo::{self, Options};
 use crate::error::Failure;
@@ -58,16 +59,24 @@ pub(super) fn run(verb: &Demo) -> Result<(), Failure> {
     };
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = super::runtime()?;
-    runtime.spawn({
-        let stop = Arc::clone(&stop);
-        async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.store(true, Ordering::Relaxed);
-            }
-        }
-    });
+    runtime.block_on(async { stop_on_signals(&stop) })?;
     let summary = demo::run(&options, &stop);
     runtime.shutdown_background();
     let summary = summary.map_err(|error| Failure::Failed(format!("{error:#}")))?;
     if summary.held { Ok(()) } else { Err(Failure::Failed("a rule did not hold".to_owned())) }
+}
+
+/// Ctrl-C and SIGTERM end the traffic; the proof follows, and the data directory goes.
+fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut asked = signal(kind)
+            .map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
+        let stop = Arc::clone(stop);
+        tokio::spawn(async move {
+            if asked.recv().await.is_some() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+    Ok(())
 }

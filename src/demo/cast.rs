@@ -91,7 +91,7 @@ pub(super) fn cast() -> Vec<Actor> {
     grove.minimum_s = 9;
 
     vec![
-        Actor::new(atlas, "in: 8 s, profiles 6 s, one talk 4 s"),
+        Actor::new(atlas, "in: 8 s, profiles 6 s, a talk 4 s"),
         Actor::new(birch, "in: 12 s; profiles out"),
         Actor::new(cedar, "out: delivered, or 6 s"),
         Actor { calm: true, ..Actor::new(dune, "unknown, so out") },

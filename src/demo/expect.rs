@@ -25,6 +25,13 @@ pub(super) struct Expected {
     pub(super) end: Option<End>,
 }
 
+impl Expected {
+    /// How it must have ended by a time (Unix ms); none: it must live.
+    pub(super) fn end_by(&self, now_ms: i64) -> Option<End> {
+        self.end.filter(|end| end.due_ms <= now_ms)
+    }
+}
+
 /// How something must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
@@ -81,9 +88,9 @@ impl Books {
         self.ends().filter(|end| end.due_ms <= now_ms).count()
     }
 
-    /// When the last one ends (Unix ms).
-    pub(super) fn last_due_ms(&self) -> Option<i64> {
-        self.ends().map(|end| end.due_ms).max()
+    /// When the last one ends that ends before a time (Unix ms).
+    pub(super) fn last_due_ms(&self, before_ms: i64) -> Option<i64> {
+        self.ends().map(|end| end.due_ms).filter(|&due_ms| due_ms < before_ms).max()
     }
 
     fn ends(&self) -> impl Iterator<Item = End> {

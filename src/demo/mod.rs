@@ -35,6 +35,9 @@ use view::{Scene, View};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// After the last end, what should not come would have come within this time.
 const AFTERMATH: Duration = Duration::from_secs(1);
+/// Nothing that ends by time within the play lives longer; what does (of a tenant that was to leave,
+/// in a play that was cut short) is not waited for, and must still live.
+const WAITED_FOR_MS: i64 = 20_000;
 /// How often the play is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -203,7 +206,7 @@ fn wait_for_the_last(show: &mut Show<'_>, lethe: &Lethe) -> anyhow::Result<()> {
     let last_due_ms = {
         let mut stage = show.stage.lock().unwrap_or_else(PoisonError::into_inner);
         stage.news("no more traffic: what is still live ends in its time");
-        stage.books.last_due_ms().unwrap_or(0)
+        stage.books.last_due_ms(now_ms() + WAITED_FOR_MS).unwrap_or(0)
     };
     while now_ms() < last_due_ms + patience_ms {
         lethe.check()?;

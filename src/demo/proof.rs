@@ -145,14 +145,15 @@ pub(super) fn prove(stage: &Stage, now_ms: i64) -> Proof {
             let (tenant, class) = (expected.tenant.clone(), class.name());
             TenantTally { tenant, class, ..TenantTally::default() }
         });
-        count(tally, expected, both);
+        let end = expected.end_by(now_ms);
+        count(tally, expected, end, both);
         let Some(seen) = expected.storage.map(seen) else { continue };
-        if let (Some(end), Some((reason, at_ms))) = (expected.end, seen.tombstones.first())
+        if let (Some(end), Some((reason, at_ms))) = (end, seen.tombstones.first())
             && matches!(reason.as_str(), "expired" | "undelivered" | "burned")
         {
             late_ms.push(at_ms - end.due_ms);
         }
-        if let Some(end) = expected.end {
+        if let Some(end) = end {
             // Where either of two ends is right, the one that came is the expected one.
             let found = seen.tombstones.first().map(|(reason, _)| reason.as_str());
             let either = end.or.map(Reason::name).filter(|&or| Some(or) == found);
@@ -210,7 +211,7 @@ impl Rules {
             self.bytes.see(seen.contents == expected.contents, || {
                 format!("{key}: {} of {}", seen.contents.len(), expected.contents.len())
             });
-            self.end(key, expected.end.filter(|end| end.due_ms <= now_ms), seen);
+            self.end(key, expected.end_by(now_ms), seen);
         }
     }
 
@@ -257,7 +258,12 @@ impl Rules {
     }
 }
 
-fn count(tally: &mut TenantTally, expected: &Expected, both: [(Storage, &Seen); 2]) {
+fn count(
+    tally: &mut TenantTally,
+    expected: &Expected,
+    end: Option<End>,
+    both: [(Storage, &Seen); 2],
+) {
     tally.sent += 1;
     for (storage, seen) in both {
         let contents = match storage {
@@ -275,8 +281,8 @@ fn count(tally: &mut TenantTally, expected: &Expected, both: [(Storage, &Seen); 
         }
     }
     if expected.storage.is_some() {
-        tally.ended.expected += u64::from(expected.end.is_some());
-        tally.live.expected += u64::from(expected.end.is_none());
+        tally.ended.expected += u64::from(end.is_some());
+        tally.live.expected += u64::from(end.is_none());
     }
 }
 

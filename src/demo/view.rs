@@ -82,7 +82,7 @@ impl View {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "lethe demo: {phase} · {} s of {} · http://{}/ · ctrl-C ends it\n",
+            "lethe demo: {phase} · {} s, traffic for {} s · http://{}/ · ctrl-C ends it\n",
             self.started.elapsed().as_secs(),
             scene.length.as_secs(),
             scene.http
