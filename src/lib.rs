@@ -9,7 +9,7 @@
 //! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
 //! - [`telemetry`]: metrics, logs, health.
 //! - [`http`]: what a load balancer, Prometheus and a person see.
-//! - [`demo`]: all of it in one process, with a proof; [`bench`]: how fast it is;
+//! - [`demo`]: all of it in one process, with a proof; [`mod@bench`]: how fast it is;
 //!   [`traffic`]: what both are fed with.
 //! - [`cli`]: the verbs; [`error`]: why one failed.
 

@@ -1,6 +1,6 @@
 //! Which topics there must be and with which settings; what is missing or wrong; how to mend it.
 //!
-//! [`plan`] compares what is there with what is wanted, purely; [`admin`] looks and changes.
+//! [`plan()`] compares what is there with what is wanted, purely; [`admin`] looks and changes.
 //!
 //! Invariant: input topics are the producer's. They are never altered, and created only when told to.
 
