@@ -1,7 +1,7 @@
 //! The rows that lethe remembers of one partition, as sorted bytes.
 //!
 //! A [`Ledger`] is a sorted map from bytes to bytes with the changes of the batch at hand on top.
-//! This module owns what the bytes mean ([`key`], [`entry`], [`books`]); where they are kept is the
+//! This module owns what the bytes mean ([`key`], [`Entry`], [`Books`]); where they are kept is the
 //! business of the implementation: a map in memory in the tests, RocksDB in the program.
 //!
 //! Invariant: persisted bytes are forever. A tag or a field number is never reused.

@@ -1,6 +1,6 @@
 //! What tenants and operators said of their records, and what follows from it.
 //!
-//! [`record`] parses what the control topic carries, [`rules`] puts together what holds for one tenant,
+//! [`ControlRecord`] parses what the control topic carries, [`Rules`] puts together what holds for one tenant,
 //! and [`verdict()`] decides about one record.
 
 pub mod duration;
