@@ -22,7 +22,7 @@ test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
 
 bench: ## Measure.
 	@scripts/prerequisites build
-	cargo bench --locked --workspace
+	scripts/bench
 
 lint: ## Check format, lints and documentation.
 	cargo fmt --all --check

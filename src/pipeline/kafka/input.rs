@@ -7,7 +7,6 @@ use std::time::Duration;
 use lethe_engine::Class;
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
@@ -15,10 +14,15 @@ use super::super::seam::{
 };
 use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
+use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, native};
 
 /// A worker's consumer.
 pub struct RdInput {
+    /// The record at hand.
+    at_hand: Option<FetchedRecord>,
+    /// Records of the assigned partitions. Before the consumer, which it must not outlive.
+    fetched: Fetched,
     consumer: BaseConsumer<GroupContext>,
     topics: Topics,
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
@@ -39,7 +43,15 @@ impl RdInput {
             .map_err(|error| errors::creation(&error))?;
         let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
         consumer.subscribe(&names).map_err(|error| errors::call("joining the group", &error))?;
-        Ok(Self { consumer, topics: settings.topics.clone(), classes: RefCell::default() })
+        let fetched = Fetched::new(&consumer)
+            .ok_or_else(|| Fault::Stop("a queue for the input cannot be made".to_owned()))?;
+        Ok(Self {
+            at_hand: None,
+            fetched,
+            consumer,
+            topics: settings.topics.clone(),
+            classes: RefCell::default(),
+        })
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<GroupContext> {
@@ -66,20 +78,32 @@ impl RdInput {
             .collect()
     }
 
-    fn record<'a>(&self, message: BorrowedMessage<'a>) -> Option<RdRecord<'a>> {
-        let handle = message.topic_ptr() as usize;
+    fn class(&self, record: &FetchedRecord) -> Option<Class> {
+        let handle = record.topic_handle();
         let mut classes = self.classes.borrow_mut();
         let known = classes.iter().find(|(known, _)| *known == handle).map(|&(_, class)| class);
-        let class = match known {
-            Some(class) => class,
-            None => {
-                let class = self.topics.class(message.topic())?;
-                classes.push((handle, class));
-                class
-            }
-        };
-        let id = PartitionId { class, partition: message.partition() };
-        Some(RdRecord { id, message })
+        if known.is_none() {
+            let class = self.topics.class(record.topic())?;
+            classes.push((handle, class));
+            return Some(class);
+        }
+        known
+    }
+
+    /// Serves the group: what comes through the consumer's own queue. A record that does was fetched
+    /// before its partition was started, and comes again.
+    fn serve(&self) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
+        match self.consumer.poll(Duration::ZERO) {
+            Some(Err(error)) => self.poll_error(&error).map(Some),
+            Some(Ok(_)) | None => Ok(self.change()),
+        }
+    }
+
+    /// Takes nothing of these partitions from what was fetched.
+    fn forget(&mut self, ids: &[PartitionId]) {
+        for id in ids {
+            self.fetched.forget(self.topics.input(id.class), id.partition);
+        }
     }
 
     /// What an error that a poll brought means to the worker.
@@ -131,18 +155,33 @@ impl Input for RdInput {
     type Record<'a> = RdRecord<'a>;
 
     fn poll(&mut self, wait: Duration) -> Result<Polled<RdRecord<'_>>, Fault> {
-        let this = &*self;
-        if let Some(change) = this.change() {
-            return Ok(change);
-        }
-        match this.consumer.poll(wait) {
-            Some(Ok(message)) => {
-                this.consumer.context().reach.seen();
-                Ok(this.record(message).map_or(Polled::Nothing, Polled::Record))
+        self.at_hand = self.fetched.next();
+        if self.at_hand.is_none() {
+            // Rebalances are answered before anything more is taken.
+            if let Some(polled) = self.serve()? {
+                return Ok(match polled {
+                    Polled::Record(_) | Polled::Nothing => Polled::Nothing,
+                    Polled::Assigned(ids) => Polled::Assigned(ids),
+                    Polled::Revoked { partitions, lost } => Polled::Revoked { partitions, lost },
+                    Polled::OutOfRange => Polled::OutOfRange,
+                });
             }
-            Some(Err(error)) => this.poll_error(&error),
-            None => Ok(this.change().unwrap_or(Polled::Nothing)),
+            self.fetched.fill(wait);
+            self.at_hand = self.fetched.next();
         }
+        let this = &*self;
+        let Some(message) = &this.at_hand else { return Ok(Polled::Nothing) };
+        if let Some(code) = message.error() {
+            return this.poll_error(&KafkaError::MessageConsumption(code));
+        }
+        this.consumer.context().reach.seen();
+        Ok(match this.class(message) {
+            Some(class) => {
+                let id = PartitionId { class, partition: message.partition() };
+                Polled::Record(RdRecord { id, message })
+            }
+            None => Polled::Nothing,
+        })
     }
 
     fn assign(&mut self, ids: &[PartitionId]) -> Result<(), Fault> {
@@ -158,11 +197,19 @@ impl Input for RdInput {
         self.consumer
             .incremental_assign(&list)
             .and_then(|()| self.consumer.pause(&list))
-            .map_err(|error| errors::call("taking over partitions", &error))
+            .map_err(|error| errors::call("taking over partitions", &error))?;
+        for id in ids {
+            let topic = self.topics.input(id.class);
+            if !self.fetched.forward(&self.consumer, topic, id.partition) {
+                return Err(Fault::Retry(format!("taking over {topic}/{}", id.partition)));
+            }
+        }
+        Ok(())
     }
 
     fn unassign(&mut self, ids: &[PartitionId]) -> Result<(), Fault> {
         let list = self.list(ids, Offset::Invalid)?;
+        self.forget(ids);
         self.consumer
             .incremental_unassign(&list)
             .map_err(|error| errors::call("letting partitions go", &error))
@@ -201,6 +248,7 @@ impl Input for RdInput {
 
     fn start(&mut self, id: PartitionId, offset: i64) -> Result<(), Fault> {
         let list = self.list(&[id], Offset::Invalid)?;
+        self.forget(&[id]);
         let topic = self.topics.input(id.class);
         self.consumer
             .seek(topic, id.partition, Offset::Offset(offset), CALL_TIMEOUT)
@@ -210,6 +258,7 @@ impl Input for RdInput {
 
     fn pause(&mut self, id: PartitionId) -> Result<(), Fault> {
         let list = self.list(&[id], Offset::Invalid)?;
+        self.forget(&[id]);
         self.consumer.pause(&list).map_err(|error| errors::call("pausing the input", &error))
     }
 
@@ -226,7 +275,7 @@ impl Input for RdInput {
 /// A record, borrowed from librdkafka.
 pub struct RdRecord<'a> {
     id: PartitionId,
-    message: BorrowedMessage<'a>,
+    message: &'a FetchedRecord,
 }
 
 impl InputRecord for RdRecord<'_> {
@@ -243,10 +292,10 @@ impl InputRecord for RdRecord<'_> {
     }
 
     fn value(&self) -> Option<&[u8]> {
-        self.message.payload()
+        self.message.value()
     }
 
     fn headers(&self, visit: VisitHeader<'_>) {
-        native::headers(&self.message, visit);
+        self.message.headers(visit);
     }
 }

@@ -10,10 +10,13 @@ use std::ptr;
 use rdkafka::bindings as rd;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::seam::VisitHeader;
+
+mod fetched;
+
+pub(super) use fetched::{Fetched, FetchedRecord};
 
 /// The consumer's generation and whether it has a member id; none without a group.
 pub(super) fn membership<C>(consumer: &BaseConsumer<C>) -> Option<(i32, bool)>
@@ -38,12 +41,12 @@ where
 
 /// Visits a record's headers as bytes. rdkafka's own accessor panics on a name that is not UTF-8,
 /// which is for a producer to choose.
-pub(super) fn headers(message: &BorrowedMessage<'_>, visit: VisitHeader<'_>) {
+fn headers(message: &rd::rd_kafka_message_t, visit: VisitHeader<'_>) {
     // SAFETY: the message is borrowed, and with it the headers that it owns; names are
     // NUL-terminated, values have the size that librdkafka states; both live as long as the message.
     unsafe {
         let mut list = ptr::null_mut();
-        let found = rd::rd_kafka_message_headers(message.ptr(), &raw mut list);
+        let found = rd::rd_kafka_message_headers(message, &raw mut list);
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || list.is_null() {
             return;
         }
