@@ -437,6 +437,38 @@ struct Reader {
     said: bool,
 }
 
+impl SimLog {
+    /// The next record, or the end.
+    fn read(&mut self, wait: Duration, repeat: bool, visit: &mut dyn FnMut(LogRecord<'_>)) -> LogPolled {
+        let Some(reader) = self.at.as_mut() else { return LogPolled::Nothing };
+        let mut broker = self.node.broker();
+        let back = if repeat { 1 + broker.random.below(REPEATED_MAX) as i64 } else { 0 };
+        let log = broker.log(reader.role, reader.partition);
+        if reader.position < log.start || reader.position > log.end() {
+            return LogPolled::OutOfRange;
+        }
+        match log.read((reader.position - back).max(log.start)) {
+            Ok((offset, record)) => {
+                reader.position = offset + 1;
+                reader.said = false;
+                let (timestamp_ms, key, value) = (record.at_ms, record.key.clone(), record.value.clone());
+                drop(broker);
+                let (key, value) = (key.as_deref(), value.as_deref());
+                visit(LogRecord { offset, timestamp_ms, key, value });
+                LogPolled::Record
+            }
+            Err(position) => {
+                reader.position = position;
+                if !std::mem::replace(&mut reader.said, true) {
+                    return LogPolled::End;
+                }
+                broker.advance(wait.as_millis().min(5) as i64);
+                LogPolled::Nothing
+            }
+        }
+    }
+}
+
 impl LogReader for SimLog {
     fn open(&mut self, role: Role, partition: i32, offset: i64) -> Result<(), Failure> {
         let strike = self.node.strike(Call::LogOpen);
@@ -458,33 +490,10 @@ impl LogReader for SimLog {
         if refused && self.node.chance(1, 2) {
             return Err(retry("reading a log"));
         }
-        let Some(reader) = self.at.as_mut().filter(|_| !refused) else { return Ok(LogPolled::Nothing) };
-        let mut broker = self.node.broker();
-        let back = if strike == Strike::Repeat { 1 + broker.random.below(REPEATED_MAX) as i64 } else { 0 };
-        let log = broker.log(reader.role, reader.partition);
-        if reader.position < log.start || reader.position > log.end() {
-            return Ok(LogPolled::OutOfRange);
+        if refused {
+            return Ok(LogPolled::Nothing);
         }
-        let polled = match log.read((reader.position - back).max(log.start)) {
-            Ok((offset, record)) => {
-                reader.position = offset + 1;
-                reader.said = false;
-                let (timestamp_ms, key, value) = (record.at_ms, record.key.clone(), record.value.clone());
-                drop(broker);
-                let (key, value) = (key.as_deref(), value.as_deref());
-                visit(LogRecord { offset, timestamp_ms, key, value });
-                LogPolled::Record
-            }
-            Err(position) => {
-                reader.position = position;
-                if std::mem::replace(&mut reader.said, true) {
-                    broker.advance(wait.as_millis().min(5) as i64);
-                    LogPolled::Nothing
-                } else {
-                    LogPolled::End
-                }
-            }
-        };
+        let polled = self.read(wait, strike == Strike::Repeat, visit);
         self.node.settle(strike);
         Ok(polled)
     }

@@ -47,6 +47,7 @@ pub(crate) enum Wish {
     Nothing,
 }
 
+#[derive(Debug)]
 pub(crate) struct Group {
     inputs: Vec<PartitionId>,
     generation: i32,
@@ -101,7 +102,12 @@ impl Group {
         let instance = self.clients[client].instance.clone();
         let member = Member { id, client, seen_ms: now_ms };
         match self.members.insert(instance, member) {
-            Some(before) if before.client != client => self.clients[before.client].fenced = true,
+            Some(before) if before.client != client => {
+                self.clients[before.client].fenced = true;
+                // A process that comes back has nothing yet: what it was to give up is free.
+                let (name, target) = (&self.clients[client].instance, &self.target);
+                self.owner.retain(|id, owner| owner != name || target.get(id) == Some(name));
+            }
             Some(_) => {}
             None => self.rebalance(random),
         }

@@ -123,6 +123,10 @@ fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
     let one = number("LETHE_SIMULATION_SEED");
     let count = one.map_or(number("LETHE_SIMULATION_SEEDS").unwrap_or(SEEDS), |_| 1);
     let from = one.or(number("LETHE_SIMULATION_FROM")).unwrap_or_default();
+    if one.is_some() {
+        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time();
+        lines.with_writer(std::io::stderr).init();
+    }
     let started = Instant::now();
     let (ran, mut failures) = seeds(from, count, true, one.is_some());
     eprintln!(

@@ -114,7 +114,7 @@ fn settle(world: &Rc<World>) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("it does not come to rest".to_owned())
+    Err(format!("it does not come to rest: {:?}", world.broker.borrow().group))
 }
 
 /// Whether the group's positions are at the end of their inputs.

@@ -201,7 +201,9 @@ impl World {
             let mut random = self.random.borrow_mut();
             (random.below(2), random.below(100), random.ms(0, 9))
         };
-        self.broker.borrow_mut().advance(ms);
+        let down_ms = self.hosts.borrow().iter().map(|host| host.down_until_ms).min().flatten();
+        let idle_ms = down_ms.map_or(0, |until_ms| until_ms - self.broker.borrow().now_ms);
+        self.broker.borrow_mut().advance(ms.max(idle_ms));
         match what {
             0..72 => self.step(who),
             72..84 => self.read_control(who),
