@@ -49,8 +49,9 @@ pub(crate) struct Broker {
     pub(crate) now_ms: i64,
     /// How far the broker's clock is ahead of it.
     pub(crate) skew_ms: i64,
-    /// The latest that the broker's clock has ever shown (Unix ms).
-    pub(crate) clock_max_ms: i64,
+    /// The furthest that the broker's clock has ever been ahead of true time: who read it then counts on
+    /// from there until it reads it again.
+    skew_max_ms: i64,
     pub(crate) random: Random,
     pub(crate) logs: BTreeMap<(Role, i32), Log>,
     pub(crate) group: Group,
@@ -68,7 +69,7 @@ impl Broker {
         Self {
             now_ms: START_MS,
             skew_ms: 0,
-            clock_max_ms: START_MS,
+            skew_max_ms: 0,
             random,
             logs: BTreeMap::new(),
             group: Group::new(inputs),
@@ -92,7 +93,7 @@ impl Broker {
     /// Time passes: whatever is due on the broker happens.
     pub(crate) fn advance(&mut self, ms: i64) {
         self.now_ms += ms;
-        self.clock_max_ms = self.clock_max_ms.max(self.clock_ms());
+        self.skew_max_ms = self.skew_max_ms.max(self.skew_ms);
         let now_ms = self.now_ms;
         let timeout_ms = TRANSACTION_TIMEOUT.as_millis() as i64;
         let ids: Vec<String> = self.transactional.keys().cloned().collect();
@@ -158,7 +159,7 @@ impl Broker {
             value: value.map(Into::into),
             headers: headers.into(),
             at_ms: self.clock_ms(),
-            clock_max_ms: self.clock_max_ms,
+            clock_max_ms: self.now_ms + self.skew_max_ms,
         }
     }
 

@@ -29,7 +29,7 @@ struct Seen {
     storage: Storage,
     out: Out,
     serial: Option<u64>,
-    /// The latest that the broker's clock had shown by then.
+    /// The latest that the broker's clock can be taken for by then.
     clock_max_ms: i64,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Record {
     pub(crate) headers: Rc<[(Vec<u8>, Option<Vec<u8>>)]>,
     /// The broker's clock at the append (Unix ms).
     pub(crate) at_ms: i64,
-    /// The latest that the broker's clock has ever shown by then (Unix ms).
+    /// The latest that anybody who has ever read the broker's clock can take it to be by then (Unix ms).
     pub(crate) clock_max_ms: i64,
 }
 
