@@ -371,7 +371,8 @@ impl Output for SimOutput {
         if strike == Strike::Refuse {
             return Err(self.fail());
         }
-        if !self.node.broker().group.accepts(input.client) {
+        let has_place = self.node.broker().group.believes(input.client);
+        if !has_place || !self.node.broker().group.accepts(input.client) {
             self.state = Producer::Failed;
             return Err(self.fault());
         }
