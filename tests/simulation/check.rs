@@ -176,7 +176,10 @@ impl Case<'_> {
                 return Err("it was stored while its tenant had opted out".to_owned());
             }
             let Out::Tombstone(reason) = &one.out else { continue };
+            // What has ended by its tenant's change of mind may be told as aged, too.
+            let changed = first.tenant == FLIP && self.traffic.said.iter().any(|(_, said)| *said == Said::FlipOut);
             let due_ms = match reason.as_str() {
+                "expired" if changed => i64::MIN,
                 "expired" => first.at_ms + SHORT_MS,
                 "undelivered" if first.tenant == OUT => first.at_ms + 24 * 3_600_000,
                 "undelivered" => first.at_ms + SHORT_MS,

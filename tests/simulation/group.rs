@@ -220,6 +220,10 @@ impl Group {
             self.clients[at].changing = true;
             return Wish::Revoked(go, false);
         }
+        // What moves on before it was taken up is free.
+        let held = &client.assigned;
+        let target = &self.target;
+        self.owner.retain(|id, owner| *owner != name || held.contains_key(id) || target.get(id) == Some(&name));
         let free = |id: &PartitionId| !self.owner.contains_key(id) || mine(&self.owner, id);
         let come: Vec<PartitionId> = self
             .inputs
