@@ -103,7 +103,8 @@ impl Broker {
                 of.epoch += 1;
                 self.end_open(&id, false);
             }
-            let due = |of: &Transactional| of.ending.as_ref().is_some_and(|e| e.not_before_ms <= now_ms);
+            let due =
+                |of: &Transactional| of.ending.as_ref().is_some_and(|e| e.not_before_ms <= now_ms);
             if self.transactional.get(&id).is_some_and(due) {
                 self.write_markers(&id);
             }
@@ -131,7 +132,13 @@ impl Broker {
     }
 
     /// Appends a record outside of any transaction.
-    pub(crate) fn write(&mut self, role: Role, partition: i32, key: &[u8], value: Option<&[u8]>) -> i64 {
+    pub(crate) fn write(
+        &mut self,
+        role: Role,
+        partition: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> i64 {
         let record = self.record(None, Some(key), value, Vec::new());
         self.log(role, partition).append(record)
     }
@@ -191,14 +198,20 @@ impl Broker {
         let serial = open.serial;
         open.logs.insert((output.role, output.partition));
         let own = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
-        let headers = output.headers.iter().map(|(name, value)| (name.to_vec(), own(value))).collect();
+        let headers =
+            output.headers.iter().map(|(name, value)| (name.to_vec(), own(value))).collect();
         let record = self.record(Some(serial), output.key, output.value, headers);
         let at_ms = record.at_ms;
         Ok((self.log(output.role, output.partition).append(record), at_ms))
     }
 
     /// Adds positions to a transaction. Whether the member may was asked before.
-    pub(crate) fn add_positions(&mut self, id: &str, epoch: i32, positions: &[Position]) -> Result<(), Fenced> {
+    pub(crate) fn add_positions(
+        &mut self,
+        id: &str,
+        epoch: i32,
+        positions: &[Position],
+    ) -> Result<(), Fenced> {
         self.open(id, epoch)?.positions.extend_from_slice(positions);
         Ok(())
     }
@@ -247,7 +260,8 @@ impl Broker {
     pub(crate) fn is_unstable(&self, id: PartitionId) -> bool {
         let holds = |open: &Open| open.positions.iter().any(|position| position.id == id);
         self.transactional.values().any(|of| {
-            of.open.as_ref().is_some_and(holds) || of.ending.as_ref().is_some_and(|e| holds(&e.open))
+            of.open.as_ref().is_some_and(holds)
+                || of.ending.as_ref().is_some_and(|e| holds(&e.open))
         })
     }
 }

@@ -55,7 +55,8 @@ fn changelog(broker: &Broker, id: PartitionId) -> Result<Vec<Written>, String> {
         let header = *delta.map_err(|error| format!("{id:?}: {error}"))?.header();
         let before = deltas.last().map(|written| written.header);
         let follows = before.is_none_or(|before| {
-            header.input_offset >= before.input_offset && header.control_offset >= before.control_offset
+            header.input_offset >= before.input_offset
+                && header.control_offset >= before.control_offset
         });
         if header.sequence != before.map_or(0, |before| before.sequence) + 1 || !follows {
             return Err(format!("{id:?}: the delta at {offset} is {header:?}, after {before:?}"));
@@ -71,7 +72,12 @@ fn changelog(broker: &Broker, id: PartitionId) -> Result<Vec<Written>, String> {
     Ok(deltas)
 }
 
-fn partition(broker: &Broker, traffic: &Traffic, id: PartitionId, deltas: &[Written]) -> Result<(), String> {
+fn partition(
+    broker: &Broker,
+    traffic: &Traffic,
+    id: PartitionId,
+    deltas: &[Written],
+) -> Result<(), String> {
     let mut events: BTreeMap<&str, Vec<(i64, &Event)>> = BTreeMap::new();
     for (&(of, offset), event) in &traffic.events {
         if of == id && event.what != What::Garbage {
@@ -81,7 +87,8 @@ fn partition(broker: &Broker, traffic: &Traffic, id: PartitionId, deltas: &[Writ
     let mut seen: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
     for storage in [Storage::Stored, Storage::Transit] {
         for (_, record) in committed(broker, Role::Output(id.class, storage), id.partition) {
-            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+            let key =
+                String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
             seen.entry(key).or_default().push(seen_of(storage, record));
         }
     }
@@ -92,7 +99,8 @@ fn partition(broker: &Broker, traffic: &Traffic, id: PartitionId, deltas: &[Writ
         let seen = seen.get(*key).map_or(&[][..], Vec::as_slice);
         let case = Case { id, traffic, deltas, events, seen };
         case.check().map_err(|wrong| {
-            let all: Vec<_> = seen.iter().map(|one| (one.storage, &one.out, one.clock_max_ms)).collect();
+            let all: Vec<_> =
+                seen.iter().map(|one| (one.storage, &one.out, one.clock_max_ms)).collect();
             format!("{key}: {wrong}\n  in:  {events:?}\n  out: {all:?}")
         })?;
     }
@@ -158,7 +166,9 @@ impl Case<'_> {
                     }
                     live = true;
                 }
-                Out::Tombstone(_) if !live => return Err("a tombstone of what is not there".to_owned()),
+                Out::Tombstone(_) if !live => {
+                    return Err("a tombstone of what is not there".to_owned());
+                }
                 Out::Tombstone(_) => (live, ended) = (false, true),
             }
         }
@@ -172,12 +182,17 @@ impl Case<'_> {
             if stored && self.id.class != Class::Config && [OUT, BRIEF].contains(&first.tenant) {
                 return Err("opted-out content is stored".to_owned());
             }
-            if stored && first.tenant == FLIP && matches!(one.out, Out::Content(_)) && !self.was_in(one) {
+            if stored
+                && first.tenant == FLIP
+                && matches!(one.out, Out::Content(_))
+                && !self.was_in(one)
+            {
                 return Err("it was stored while its tenant had opted out".to_owned());
             }
             let Out::Tombstone(reason) = &one.out else { continue };
             // What has ended by its tenant's change of mind may be told as aged, too.
-            let changed = first.tenant == FLIP && self.traffic.said.iter().any(|(_, said)| *said == Said::FlipOut);
+            let changed = first.tenant == FLIP
+                && self.traffic.said.iter().any(|(_, said)| *said == Said::FlipOut);
             let due_ms = match reason.as_str() {
                 "expired" if changed => i64::MIN,
                 "expired" => first.at_ms + SHORT_MS,
@@ -186,7 +201,11 @@ impl Case<'_> {
                 "burned" => first.at_ms + first.ttl_ms,
                 "recalled" if self.any(|what| *what == What::Recalled) => i64::MIN,
                 "removed" if self.any(|what| *what == What::Removed) => i64::MIN,
-                "delivered" if self.any(|what| matches!(what, What::Delivered(_) | What::Everyone)) => i64::MIN,
+                "delivered"
+                    if self.any(|what| matches!(what, What::Delivered(_) | What::Everyone)) =>
+                {
+                    i64::MIN
+                }
                 "opted-out" if first.tenant == FLIP => i64::MIN,
                 _ => return Err(format!("it cannot have been {reason}")),
             };
@@ -203,7 +222,8 @@ impl Case<'_> {
 
     /// The control offsets between which a batch was decided.
     fn range(&self, one: &Seen) -> (i64, i64) {
-        let at = self.deltas.iter().position(|delta| delta.serial == one.serial).unwrap_or_default();
+        let at =
+            self.deltas.iter().position(|delta| delta.serial == one.serial).unwrap_or_default();
         let before = at.checked_sub(1).map_or(0, |at| self.deltas[at].header.control_offset);
         (before, self.deltas[at].header.control_offset)
     }
@@ -234,11 +254,17 @@ impl Case<'_> {
         for one in self.seen.iter().filter(|one| matches!(one.out, Out::Tombstone(_))) {
             let (from, to) = self.range(one);
             let before = self.traffic.said.iter().filter(|(offset, _)| *offset < from);
-            let holds = before.filter(|(_, said)| matches!(said, Said::HoldOn | Said::HoldOff)).last();
-            let changes = self.traffic.said.iter().any(|&(offset, said)| {
-                (from..to).contains(&offset) && said == Said::HoldOff
-            });
-            if holds.is_some_and(|(_, said)| *said == Said::HoldOn) && !changes && one.storage == Storage::Stored {
+            let holds =
+                before.filter(|(_, said)| matches!(said, Said::HoldOn | Said::HoldOff)).last();
+            let changes = self
+                .traffic
+                .said
+                .iter()
+                .any(|&(offset, said)| (from..to).contains(&offset) && said == Said::HoldOff);
+            if holds.is_some_and(|(_, said)| *said == Said::HoldOn)
+                && !changes
+                && one.storage == Storage::Stored
+            {
                 return Err("a tombstone under a hold".to_owned());
             }
         }
@@ -274,14 +300,21 @@ impl Case<'_> {
             (ttl_ms, true) => ttl_ms,
             (ttl_ms, false) => ttl_ms.min(SHORT_MS),
         };
-        let begins = |event: &Event| matches!(event.what, What::Sent | What::Edited { carries: true, .. });
+        let begins =
+            |event: &Event| matches!(event.what, What::Sent | What::Edited { carries: true, .. });
         if self.seen.is_empty() {
-            let Some((offset, _)) = self.events.iter().find(|(_, event)| begins(event)) else { return Ok(()) };
+            let Some((offset, _)) = self.events.iter().find(|(_, event)| begins(event)) else {
+                return Ok(());
+            };
             let covering = self.deltas.iter().find(|delta| delta.header.input_offset > *offset);
             let late = covering.is_none_or(|delta| first.at_ms + limit_ms <= delta.clock_max_ms);
             // Deliveries count in transit alone, and where this was to be is not always known.
             let over = expected.is_empty() || self.any(|what| matches!(what, What::Recalled));
-            return if late || over || first.tenant == FLIP { Ok(()) } else { Err("it is missing".to_owned()) };
+            return if late || over || first.tenant == FLIP {
+                Ok(())
+            } else {
+                Err("it is missing".to_owned())
+            };
         }
         if !matches!(self.seen.last().map(|one| &one.out), Some(Out::Tombstone(_))) {
             return Err("it has no tombstone".to_owned());
@@ -309,7 +342,11 @@ fn dead_letters(broker: &Broker, traffic: &Traffic) -> Result<(), String> {
     }
     expected.sort();
     seen.sort();
-    if seen == expected { Ok(()) } else { Err(format!("dead letters {seen:?}, expected {expected:?}")) }
+    if seen == expected {
+        Ok(())
+    } else {
+        Err(format!("dead letters {seen:?}, expected {expected:?}"))
+    }
 }
 
 /// Each control record is reported once.
@@ -317,16 +354,26 @@ fn audits(broker: &Broker, traffic: &Traffic) -> Result<(), String> {
     let mut seen = Vec::new();
     for (_, record) in committed(broker, Role::Audit, 0) {
         let text = record.value.as_deref().unwrap_or_default();
-        let report: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let report: serde_json::Value =
+            serde_json::from_slice(text).map_err(|error| error.to_string())?;
         seen.push(report["control_offset"].as_i64().unwrap_or_default());
     }
     let expected: Vec<i64> = traffic.said.iter().map(|&(offset, _)| offset).collect();
-    if seen == expected { Ok(()) } else { Err(format!("reports of {seen:?}, expected of {expected:?}")) }
+    if seen == expected {
+        Ok(())
+    } else {
+        Err(format!("reports of {seen:?}, expected of {expected:?}"))
+    }
 }
 
 /// A store is a prefix of its changelog: the same rows, but for what a compaction may have dropped. Gives
 /// how far it is.
-pub(crate) fn store(broker: &Broker, id: PartitionId, dir: &std::path::Path, memory: &Memory) -> Result<u64, String> {
+pub(crate) fn store(
+    broker: &Broker,
+    id: PartitionId,
+    dir: &std::path::Path,
+    memory: &Memory,
+) -> Result<u64, String> {
     let topic = Topics::default().input(id.class).to_owned();
     let dir = partition_path(dir, &topic, id.partition);
     if !dir.exists() {
@@ -342,7 +389,8 @@ pub(crate) fn store(broker: &Broker, id: PartitionId, dir: &std::path::Path, mem
     let mut store = Store::open(&dir, &identity, memory).map_err(|error| error.to_string())?;
     let mut table = Table::new();
     for (_, record) in committed(broker, Role::Changelog(id.class), id.partition) {
-        let mut delta = Delta::decode(record.value.as_deref().unwrap_or_default()).map_err(|error| error.to_string())?;
+        let mut delta = Delta::decode(record.value.as_deref().unwrap_or_default())
+            .map_err(|error| error.to_string())?;
         if delta.header().sequence > store.sequence() {
             break;
         }
@@ -371,12 +419,15 @@ pub(crate) fn store(broker: &Broker, id: PartitionId, dir: &std::path::Path, mem
     let missing = expected.iter().filter(|(key, value)| found.get(*key) != Some(value)).count();
     let extra = found.keys().filter(|key| !expected.contains_key(*key)).count();
     let sequence = store.sequence();
-    Err(format!("{id:?}: the store at {sequence} differs from its changelog: {missing} rows lack, {extra} are too many"))
+    Err(format!(
+        "{id:?}: the store at {sequence} differs from its changelog: {missing} rows lack, {extra} are too many"
+    ))
 }
 
 /// The sequence of the last delta on a partition's changelog.
 pub(crate) fn last_sequence(broker: &Broker, id: PartitionId) -> u64 {
     let last = committed(broker, Role::Changelog(id.class), id.partition).pop();
-    let header = last.and_then(|(_, record)| Some(*Delta::decode(record.value.as_deref()?).ok()?.header()));
+    let header =
+        last.and_then(|(_, record)| Some(*Delta::decode(record.value.as_deref()?).ok()?.header()));
     header.map_or(0, |header| header.sequence)
 }

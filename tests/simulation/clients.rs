@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lethe::pipeline::clock::{HostClock, Now};
 use lethe::pipeline::seam::{
-    Appended, Bounds, Capabilities, Committed, Fault as Failure, Input, InputRecord, Kafka, LogPolled,
-    LogReader, LogRecord, Membership, Output, OutputRecord, PartitionId, Polled, Position, Reading, Role,
+    Appended, Bounds, Capabilities, Committed, Fault as Failure, Input, InputRecord, Kafka,
+    LogPolled, LogReader, LogRecord, Membership, Output, OutputRecord, PartitionId, Polled,
+    Position, Reading, Role,
 };
 
 use crate::broker::START_MS;
@@ -30,7 +31,12 @@ impl Kafka for SimKafka {
     type Log = SimLog;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { broker_time: true, group_fencing: true, isolation: true, delete_records: true }
+        Capabilities {
+            broker_time: true,
+            group_fencing: true,
+            isolation: true,
+            delete_records: true,
+        }
     }
 
     fn cluster_id(&self) -> &str {
@@ -61,7 +67,13 @@ impl Kafka for SimKafka {
 
     fn output(&self, worker: usize) -> Result<SimOutput, Failure> {
         let id = format!("group-{}-{worker}", self.instance);
-        Ok(SimOutput { node: self.node.clone(), id, epoch: -1, state: Producer::Ready, appended: Vec::new() })
+        Ok(SimOutput {
+            node: self.node.clone(),
+            id,
+            epoch: -1,
+            state: Producer::Ready,
+            appended: Vec::new(),
+        })
     }
 
     fn log(&self, _reading: Reading) -> Result<SimLog, Failure> {
@@ -97,7 +109,9 @@ impl SimInput {
     fn change(&self) -> Option<Result<Polled<SimRecord>, Failure>> {
         Some(Ok(match self.node.broker().group.wish(self.client) {
             Wish::Nothing => return None,
-            Wish::Fenced => return Some(Err(Failure::Stop("another process has joined".to_owned()))),
+            Wish::Fenced => {
+                return Some(Err(Failure::Stop("another process has joined".to_owned())));
+            }
             Wish::Assigned(ids) => Polled::Assigned(ids),
             Wish::Revoked(partitions, lost) => Polled::Revoked { partitions, lost },
         }))
@@ -107,8 +121,11 @@ impl SimInput {
     fn next(&self) -> Option<Polled<SimRecord>> {
         let broker = &mut *self.node.broker();
         let assigned = &broker.group.clients[self.client].assigned;
-        let flows: Vec<(PartitionId, Flow)> =
-            assigned.iter().filter(|(_, flow)| flow.running).map(|(&id, &flow)| (id, flow)).collect();
+        let flows: Vec<(PartitionId, Flow)> = assigned
+            .iter()
+            .filter(|(_, flow)| flow.running)
+            .map(|(&id, &flow)| (id, flow))
+            .collect();
         let first = if flows.is_empty() { 0 } else { broker.random.below(flows.len()) };
         for (id, flow) in flows.iter().cycle().skip(first).take(flows.len()) {
             let log = broker.log(Role::Input(id.class), id.partition);
@@ -133,11 +150,14 @@ impl SimInput {
     fn go_back(&self) {
         let broker = &mut *self.node.broker();
         let back = 1 + broker.random.below(REPEATED_MAX) as i64;
-        let starts: Vec<(PartitionId, i64)> =
-            broker.logs.iter().filter_map(|(&(role, partition), log)| match role {
+        let starts: Vec<(PartitionId, i64)> = broker
+            .logs
+            .iter()
+            .filter_map(|(&(role, partition), log)| match role {
                 Role::Input(class) => Some((PartitionId { class, partition }, log.start)),
                 _ => None,
-            }).collect();
+            })
+            .collect();
         for (id, flow) in &mut broker.group.clients[self.client].assigned {
             let start = starts.iter().find(|(of, _)| of == id).map_or(0, |&(_, start)| start);
             flow.position = (flow.position - back).max(start);
@@ -302,8 +322,12 @@ impl SimOutput {
     fn usable(&self) -> Result<(), Failure> {
         match self.state {
             Producer::Ready => Ok(()),
-            Producer::Failed => Err(Failure::Abort("the transaction has failed (simulated)".to_owned())),
-            Producer::Fatal => Err(Failure::Unknown("the producer is fenced (simulated)".to_owned())),
+            Producer::Failed => {
+                Err(Failure::Abort("the transaction has failed (simulated)".to_owned()))
+            }
+            Producer::Fatal => {
+                Err(Failure::Unknown("the producer is fenced (simulated)".to_owned()))
+            }
         }
     }
 
@@ -440,7 +464,12 @@ struct Reader {
 
 impl SimLog {
     /// The next record, or the end.
-    fn read(&mut self, wait: Duration, repeat: bool, visit: &mut dyn FnMut(LogRecord<'_>)) -> LogPolled {
+    fn read(
+        &mut self,
+        wait: Duration,
+        repeat: bool,
+        visit: &mut dyn FnMut(LogRecord<'_>),
+    ) -> LogPolled {
         let Some(reader) = self.at.as_mut() else { return LogPolled::Nothing };
         let mut broker = self.node.broker();
         let back = if repeat { 1 + broker.random.below(REPEATED_MAX) as i64 } else { 0 };
@@ -452,7 +481,8 @@ impl SimLog {
             Ok((offset, record)) => {
                 reader.position = offset + 1;
                 reader.said = false;
-                let (timestamp_ms, key, value) = (record.at_ms, record.key.clone(), record.value.clone());
+                let (timestamp_ms, key, value) =
+                    (record.at_ms, record.key.clone(), record.value.clone());
                 drop(broker);
                 let (key, value) = (key.as_deref(), value.as_deref());
                 visit(LogRecord { offset, timestamp_ms, key, value });
@@ -485,7 +515,11 @@ impl LogReader for SimLog {
         self.at = None;
     }
 
-    fn poll(&mut self, wait: Duration, visit: &mut dyn FnMut(LogRecord<'_>)) -> Result<LogPolled, Failure> {
+    fn poll(
+        &mut self,
+        wait: Duration,
+        visit: &mut dyn FnMut(LogRecord<'_>),
+    ) -> Result<LogPolled, Failure> {
         let strike = self.node.strike(Call::LogPoll);
         let refused = strike == Strike::Refuse;
         if refused && self.node.chance(1, 2) {

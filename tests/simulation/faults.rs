@@ -159,7 +159,8 @@ impl Plan {
             self.focus_left -= 1;
             self.focus.1
         } else {
-            let rare = if matches!(call, Call::Clock | Call::Membership | Call::Begin) { 3 } else { 1 };
+            let rare =
+                if matches!(call, Call::Clock | Call::Membership | Call::Begin) { 3 } else { 1 };
             if !random.chance(1, self.one_in * rare) {
                 return None;
             }

@@ -80,7 +80,13 @@ impl Group {
     }
 
     /// A process has made a consumer.
-    pub(crate) fn connect(&mut self, host: usize, instance: &str, now_ms: i64, random: &mut Random) -> usize {
+    pub(crate) fn connect(
+        &mut self,
+        host: usize,
+        instance: &str,
+        now_ms: i64,
+        random: &mut Random,
+    ) -> usize {
         let client = self.clients.len();
         self.clients.push(Client {
             host,
@@ -149,8 +155,12 @@ impl Group {
     /// Gives up on the members of a host.
     pub(crate) fn evict_host(&mut self, host: usize, random: &mut Random) {
         let of_host = |member: &Member| self.clients[member.client].host == host;
-        let instances: Vec<String> =
-            self.members.iter().filter(|(_, member)| of_host(member)).map(|(name, _)| name.clone()).collect();
+        let instances: Vec<String> = self
+            .members
+            .iter()
+            .filter(|(_, member)| of_host(member))
+            .map(|(name, _)| name.clone())
+            .collect();
         for instance in instances {
             self.evict(&instance, random);
         }
@@ -223,7 +233,9 @@ impl Group {
         // What moves on before it was taken up is free.
         let held = &client.assigned;
         let target = &self.target;
-        self.owner.retain(|id, owner| *owner != name || held.contains_key(id) || target.get(id) == Some(&name));
+        self.owner.retain(|id, owner| {
+            *owner != name || held.contains_key(id) || target.get(id) == Some(&name)
+        });
         let free = |id: &PartitionId| !self.owner.contains_key(id) || mine(&self.owner, id);
         let come: Vec<PartitionId> = self
             .inputs
@@ -247,7 +259,13 @@ impl Group {
         client.assigned.extend(ids.iter().map(|&id| (id, Flow::default())));
     }
 
-    pub(crate) fn unassign(&mut self, at: usize, ids: &[PartitionId], now_ms: i64, random: &mut Random) {
+    pub(crate) fn unassign(
+        &mut self,
+        at: usize,
+        ids: &[PartitionId],
+        now_ms: i64,
+        random: &mut Random,
+    ) {
         let is_member = self.is_member(&self.clients[at]);
         let client = &mut self.clients[at];
         client.changing = false;

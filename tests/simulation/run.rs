@@ -58,7 +58,13 @@ pub(crate) fn memory() -> Arc<Memory> {
 }
 
 /// Runs a seed; an error says what is wrong with what came of it.
-pub(crate) fn run(seed: u64, home: &Path, memory: &Arc<Memory>, faulty: bool, trace: bool) -> Result<Ran, String> {
+pub(crate) fn run(
+    seed: u64,
+    home: &Path,
+    memory: &Arc<Memory>,
+    faulty: bool,
+    trace: bool,
+) -> Result<Ran, String> {
     let world = World::new(seed, home, memory, trace);
     let result = history(&world, faulty).and_then(|()| verdict(&world, memory));
     let ran = result.map(|()| tally(&world));

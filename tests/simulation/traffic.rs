@@ -118,7 +118,8 @@ impl Traffic {
         let since = "\"since\": \"2020-01-01T00:00:00Z\"";
         let keep = format!("{{\"storage\": \"in\", \"retention\": \"forever\", {since}}}");
         let keep = format!("{{\"message\": {keep}, \"profile\": {keep}}}");
-        let short = format!("{{\"message\": {{\"storage\": \"in\", \"retention\": \"5s\", {since}}}}}");
+        let short =
+            format!("{{\"message\": {{\"storage\": \"in\", \"retention\": \"5s\", {since}}}}}");
         let limit = "{\"transit_limit\": \"5s\"}";
         for (key, value) in [
             ("terms/keep", "{\"maximum\": \"forever\"}"),
@@ -150,14 +151,16 @@ impl Traffic {
     fn flip(&mut self, broker: &mut Broker) {
         self.flip_in = !self.flip_in;
         let value = "{\"message\": {\"storage\": \"in\", \"retention\": \"5s\"}}";
-        let (said, value) = if self.flip_in { (Said::FlipIn, Some(value)) } else { (Said::FlipOut, None) };
+        let (said, value) =
+            if self.flip_in { (Said::FlipIn, Some(value)) } else { (Said::FlipOut, None) };
         self.say(broker, said, "tenant/flip", value);
     }
 
     fn hold(&mut self, broker: &mut Broker) {
         self.held = !self.held;
         let value = "{\"tenant\": \"short\", \"reason\": \"a court\"}";
-        let (said, value) = if self.held { (Said::HoldOn, Some(value)) } else { (Said::HoldOff, None) };
+        let (said, value) =
+            if self.held { (Said::HoldOn, Some(value)) } else { (Said::HoldOff, None) };
         self.say(broker, said, "hold/1", value);
     }
 
@@ -237,7 +240,11 @@ impl Traffic {
         };
         let what = if removed { What::Removed } else { What::Set };
         let key = format!("{tenant}/{name}");
-        self.write(broker, partition(class, 0), Event { what, key, tenant, at_ms, recipients: 0, ttl_ms: 0, value });
+        self.write(
+            broker,
+            partition(class, 0),
+            Event { what, key, tenant, at_ms, recipients: 0, ttl_ms: 0, value },
+        );
     }
 
     fn message(&mut self, broker: &mut Broker) {
@@ -256,7 +263,8 @@ impl Traffic {
             9..=13 => {
                 let at_ms = sent.message.sent_at_ms + self.random.ms(1, 4_000);
                 // What carries a `Sent` may begin a message too.
-                let carries = sent.tenant != OUT && sent.tenant != BRIEF && self.random.chance(1, 2);
+                let carries =
+                    sent.tenant != OUT && sent.tenant != BRIEF && self.random.chance(1, 2);
                 What::Edited { at_ms, carries }
             }
             _ => What::Sent,
@@ -273,10 +281,17 @@ impl Traffic {
         let tenant = self.random.pick(&TENANTS);
         let place = self.random.below(2) as i32;
         let sent_at_ms = broker.now_ms - self.random.ms(0, 2_000);
-        let message = Message::new(tenant, &format!("c{place}"), &format!("m{}", self.count), sent_at_ms);
+        let message =
+            Message::new(tenant, &format!("c{place}"), &format!("m{}", self.count), sent_at_ms);
         let ttl_ms = if self.random.chance(1, 10) { TTL_MS } else { 0 };
         let recipients = self.random.below(3) as u32;
-        self.messages.push(Sent { id: partition(Class::Message, place), tenant, message, recipients, ttl_ms });
+        self.messages.push(Sent {
+            id: partition(Class::Message, place),
+            tenant,
+            message,
+            recipients,
+            ttl_ms,
+        });
     }
 
     fn encode(&mut self, of: &Sent, what: &What) -> Vec<u8> {
@@ -289,7 +304,9 @@ impl Traffic {
         };
         match what {
             What::Sent => of.message.sent_as(sent, &content),
-            What::Edited { at_ms, carries: true } => of.message.edited_carrying(*at_ms, sent, &content),
+            What::Edited { at_ms, carries: true } => {
+                of.message.edited_carrying(*at_ms, sent, &content)
+            }
             What::Edited { at_ms, carries: false } => of.message.edited(*at_ms, &content),
             What::Delivered(user) => of.message.delivered(user),
             What::Everyone => of.message.delivered_to_all(),

@@ -265,7 +265,9 @@ impl World {
             } else {
                 let at = self.random.borrow_mut().below(of.worker_count);
                 match of.workers.get_mut(at) {
-                    Some(slot) if slot.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now_ms) => {
+                    Some(slot)
+                        if slot.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now_ms) =>
+                    {
                         slot.take().map(|(worker, _)| (at, worker, of.incarnation))
                     }
                     _ => return,
@@ -387,7 +389,8 @@ impl World {
     pub(crate) fn restart(self: &Rc<Self>, host: usize) {
         let workers = {
             let of = &mut self.hosts.borrow_mut()[host];
-            let idle = of.down_until_ms.is_none() && !of.paused && of.workers.iter().all(Option::is_some);
+            let idle =
+                of.down_until_ms.is_none() && !of.paused && of.workers.iter().all(Option::is_some);
             if !idle {
                 return;
             }
@@ -468,7 +471,9 @@ fn copy_unflushed(from: &Path, to: &Path) {
             let _ = fs::remove_dir_all(&target);
             fs::create_dir_all(&target).unwrap();
             let before = listing(&store.path());
-            let copied = before.iter().all(|(name, _)| fs::copy(store.path().join(name), target.join(name)).is_ok());
+            let copied = before
+                .iter()
+                .all(|(name, _)| fs::copy(store.path().join(name), target.join(name)).is_ok());
             if copied && before == listing(&store.path()) {
                 break;
             }
