@@ -387,21 +387,22 @@ pub(crate) fn store(
         partitions: 2,
     };
     let mut store = Store::open(&dir, &identity, memory).map_err(|error| error.to_string())?;
-    let mut table = Table::new();
+    let (mut table, mut all) = (Table::new(), Table::new());
     for (_, record) in committed(broker, Role::Changelog(id.class), id.partition) {
-        let mut delta = Delta::decode(record.value.as_deref().unwrap_or_default())
-            .map_err(|error| error.to_string())?;
-        if delta.header().sequence > store.sequence() {
-            break;
-        }
+        let value = record.value.as_deref().unwrap_or_default();
+        let mut delta = Delta::decode(value).map_err(|error| error.to_string())?;
         while let Some((key, value)) = delta.next_row().map_err(|error| error.to_string())? {
             match value {
-                Some(value) => drop(table.insert(key.to_vec(), value.to_vec())),
-                None => drop(table.remove(key)),
+                Some(value) => drop(all.insert(key.to_vec(), value.to_vec())),
+                None => drop(all.remove(key)),
             }
         }
+        if delta.header().sequence <= store.sequence() {
+            table.clone_from(&all);
+        }
     }
-    let lines: BTreeMap<Vec<u8>, i64> = table
+    // A compaction may have dropped what was forgotten after the last flush: the changelog says so too.
+    let lines: BTreeMap<Vec<u8>, i64> = all
         .iter()
         .filter_map(|(key, value)| forgotten_line(key, value))
         .map(|(tenant, line)| (tenant.to_vec(), line))
