@@ -4,7 +4,10 @@
 # The cases wait more than they work.
 export RUST_TEST_THREADS ?= 8
 
-.PHONY: help demo test bench lint fmt prerequisites
+# How many seeds `make simulate` runs.
+SEEDS ?= 10000
+
+.PHONY: help demo test simulate bench lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +22,10 @@ demo: ## Build lethe and watch it work on an embedded broker: no Kafka needed.
 test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
 	@scripts/prerequisites build test
 	cargo test --release --locked --workspace
+
+simulate: ## Run SEEDS seeds of the simulation: lethe's own code against a Kafka that fails.
+	@scripts/prerequisites build
+	LETHE_SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked -p lethe --test simulation -- --nocapture faults
 
 bench: ## Measure.
 	@scripts/prerequisites build

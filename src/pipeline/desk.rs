@@ -139,16 +139,18 @@ impl<O: Output> Desk<O> {
     /// Processes an input record.
     pub(super) fn process<R: InputRecord>(&mut self, input: &R, now: Now) -> Result<(), Trouble> {
         let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(()) };
-        self.begin(now)?;
         let id = input.id();
         let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
         // What was in the queue when the partition stood still or went back comes again.
         if !live.started || input.offset() < live.next {
             return Ok(());
         }
+        // The record is taken from the input: if the transaction cannot begin, it is to come again.
+        live.stirred = true;
+        self.begin(now)?;
+        let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
         live.next = input.offset() + 1;
         live.touched = true;
-        live.stirred = true;
         self.batch.records += 1;
         self.batch.bytes += input.value().map_or(0, <[u8]>::len);
         let latest_ms = self.time.latest_ms(now);

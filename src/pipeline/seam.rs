@@ -306,7 +306,9 @@ pub trait Output {
     /// Adds a record to the transaction. It waits for room for a bounded time.
     fn send(&mut self, record: &OutputRecord<'_>) -> Result<(), Fault>;
 
-    /// Adds the positions: the last thing before [`Output::commit`].
+    /// Adds the positions: the last thing before [`Output::commit`]. Aborts if the consumer has lost
+    /// its place by now, which may be after it was asked: a broker does not fence positions that come
+    /// without a generation.
     fn send_positions(&mut self, input: &Self::Input, positions: &[Position]) -> Result<(), Fault>;
 
     /// Commits, and says where the transaction's changelog records came to lie (in order).

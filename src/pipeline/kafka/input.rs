@@ -58,6 +58,13 @@ impl RdInput {
         &self.consumer
     }
 
+    /// The generation that this member has its place in; none: it has no place now.
+    pub(super) fn generation(&self) -> Option<i32> {
+        let (generation, named) = native::membership(&self.consumer)?;
+        let valid = named && generation >= 0 && !self.consumer.assignment_lost();
+        valid.then_some(generation)
+    }
+
     fn change(&self) -> Option<Polled<RdRecord<'_>>> {
         let change = self.consumer.context().next()?;
         self.classes.borrow_mut().clear();
@@ -263,11 +270,9 @@ impl Input for RdInput {
     }
 
     fn membership(&mut self) -> Membership {
-        match native::membership(&self.consumer) {
-            Some((generation, true)) if generation >= 0 && !self.consumer.assignment_lost() => {
-                Membership::Valid
-            }
-            _ => Membership::Invalid,
+        match self.generation() {
+            Some(_) => Membership::Valid,
+            None => Membership::Invalid,
         }
     }
 }

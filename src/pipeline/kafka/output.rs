@@ -119,7 +119,12 @@ impl Output for RdOutput {
                 .map_err(|error| errors::call(what, &error))?;
             element.set_metadata(&position.metadata);
         }
-        let Some(member) = input.consumer().group_metadata() else {
+        // librdkafka's own thread can lose the place at any moment, and brokers do not fence what
+        // comes without a generation: what is sent was read while the place was held.
+        let before = input.generation();
+        let member = input.consumer().group_metadata();
+        let held = before.is_some() && input.generation() == before;
+        let Some(member) = member.filter(|_| held) else {
             return Err(Fault::Abort(format!("{what}: the consumer is not a member of its group")));
         };
         self.producer

@@ -1,0 +1,267 @@
+//! The simulated cluster: logs, the transaction coordinator, and time.
+//!
+//! As Kafka does it: a commit is decided before its markers are written; initialising a transactional
+//! id ends what is open and fences whoever had it; what is open too long is aborted by the broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lethe::pipeline::seam::{Committed, OutputRecord, PartitionId, Position, Role};
+use lethe::pipeline::settings::TRANSACTION_TIMEOUT;
+
+use crate::group::Group;
+use crate::log::{Log, Record};
+use crate::random::Random;
+
+/// When every run begins: 2026-01-01T00:00:00Z (Unix ms).
+pub(crate) const START_MS: i64 = 1_767_225_600_000;
+/// How late the markers of an ended transaction may be.
+const MARKERS_LATE_MS: i64 = 150;
+
+/// The call came from somebody whose place was taken.
+#[derive(Debug)]
+pub(crate) struct Fenced;
+
+#[derive(Debug, Default)]
+struct Transactional {
+    epoch: i32,
+    open: Option<Open>,
+    ending: Option<Ending>,
+}
+
+#[derive(Debug)]
+struct Open {
+    serial: u64,
+    since_ms: i64,
+    logs: BTreeSet<(Role, i32)>,
+    positions: Vec<Position>,
+}
+
+/// Decided, but not all of its markers are written.
+#[derive(Debug)]
+struct Ending {
+    open: Open,
+    commit: bool,
+    not_before_ms: i64,
+}
+
+pub(crate) struct Broker {
+    /// True time (Unix ms).
+    pub(crate) now_ms: i64,
+    /// How far the broker's clock is ahead of it.
+    pub(crate) skew_ms: i64,
+    /// The furthest that the broker's clock has ever been ahead of true time: who read it then counts on
+    /// from there until it reads it again.
+    skew_max_ms: i64,
+    pub(crate) random: Random,
+    pub(crate) logs: BTreeMap<(Role, i32), Log>,
+    pub(crate) group: Group,
+    transactional: BTreeMap<String, Transactional>,
+    /// Requests to commit that are still on their way.
+    late: Vec<(i64, String, i32)>,
+    serials: u64,
+    /// Transactions that were committed.
+    pub(crate) commits: u64,
+    pub(crate) aborts: u64,
+}
+
+impl Broker {
+    pub(crate) fn new(random: Random, inputs: Vec<PartitionId>) -> Self {
+        Self {
+            now_ms: START_MS,
+            skew_ms: 0,
+            skew_max_ms: 0,
+            random,
+            logs: BTreeMap::new(),
+            group: Group::new(inputs),
+            transactional: BTreeMap::new(),
+            late: Vec::new(),
+            serials: 0,
+            commits: 0,
+            aborts: 0,
+        }
+    }
+
+    /// The broker's clock (Unix ms).
+    pub(crate) fn clock_ms(&self) -> i64 {
+        self.now_ms + self.skew_ms
+    }
+
+    pub(crate) fn log(&mut self, role: Role, partition: i32) -> &mut Log {
+        self.logs.entry((role, partition)).or_default()
+    }
+
+    /// Time passes: whatever is due on the broker happens.
+    pub(crate) fn advance(&mut self, ms: i64) {
+        self.now_ms += ms;
+        self.skew_max_ms = self.skew_max_ms.max(self.skew_ms);
+        let now_ms = self.now_ms;
+        let timeout_ms = TRANSACTION_TIMEOUT.as_millis() as i64;
+        let ids: Vec<String> = self.transactional.keys().cloned().collect();
+        for id in ids {
+            let of = self.transactional.entry(id.clone()).or_default();
+            if of.open.as_ref().is_some_and(|open| now_ms - open.since_ms >= timeout_ms) {
+                of.epoch += 1;
+                self.end_open(&id, false);
+            }
+            let due =
+                |of: &Transactional| of.ending.as_ref().is_some_and(|e| e.not_before_ms <= now_ms);
+            if self.transactional.get(&id).is_some_and(due) {
+                self.write_markers(&id);
+            }
+        }
+        let late = std::mem::take(&mut self.late);
+        for (at_ms, id, epoch) in late {
+            if at_ms > now_ms {
+                self.late.push((at_ms, id, epoch));
+            } else {
+                // Whether it still counts is the epoch's to say.
+                let _ = self.end(&id, epoch, true);
+            }
+        }
+        self.group.advance(now_ms, &mut self.random);
+    }
+
+    /// Ends what the id has left open, and fences whoever had it. Gives its new epoch.
+    pub(crate) fn init(&mut self, id: &str) -> i32 {
+        self.write_markers(id);
+        self.end_open(id, false);
+        self.write_markers(id);
+        let of = self.transactional.entry(id.to_owned()).or_default();
+        of.epoch += 1;
+        of.epoch
+    }
+
+    /// Appends a record outside of any transaction.
+    pub(crate) fn write(
+        &mut self,
+        role: Role,
+        partition: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> i64 {
+        let record = self.record(None, Some(key), value, Vec::new());
+        self.log(role, partition).append(record)
+    }
+
+    /// Appends records of a producer's own transaction, which is aborted.
+    pub(crate) fn write_aborted(&mut self, role: Role, partition: i32, key: &[u8], value: &[u8]) {
+        self.serials += 1;
+        let serial = self.serials;
+        let record = self.record(Some(serial), Some(key), Some(value), Vec::new());
+        let log = self.log(role, partition);
+        log.append(record);
+        log.mark(serial, false);
+    }
+
+    fn record(
+        &self,
+        serial: Option<u64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Record {
+        Record {
+            serial,
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            headers: headers.into(),
+            at_ms: self.clock_ms(),
+            clock_max_ms: self.now_ms + self.skew_max_ms,
+        }
+    }
+
+    fn open(&mut self, id: &str, epoch: i32) -> Result<&mut Open, Fenced> {
+        if self.transactional.get(id).is_none_or(|of| of.epoch != epoch) {
+            return Err(Fenced);
+        }
+        // The broker says CONCURRENT_TRANSACTIONS until the markers are there; the client waits.
+        self.write_markers(id);
+        self.serials += 1;
+        let (serial, since_ms) = (self.serials, self.now_ms);
+        let of = self.transactional.entry(id.to_owned()).or_default();
+        Ok(of.open.get_or_insert_with(|| Open {
+            serial,
+            since_ms,
+            logs: BTreeSet::new(),
+            positions: Vec::new(),
+        }))
+    }
+
+    /// Appends a record of a transaction. Gives its offset and the broker's time of it.
+    pub(crate) fn produce(
+        &mut self,
+        id: &str,
+        epoch: i32,
+        output: &OutputRecord<'_>,
+    ) -> Result<(i64, i64), Fenced> {
+        let open = self.open(id, epoch)?;
+        let serial = open.serial;
+        open.logs.insert((output.role, output.partition));
+        let own = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let headers =
+            output.headers.iter().map(|(name, value)| (name.to_vec(), own(value))).collect();
+        let record = self.record(Some(serial), output.key, output.value, headers);
+        let at_ms = record.at_ms;
+        Ok((self.log(output.role, output.partition).append(record), at_ms))
+    }
+
+    /// Adds positions to a transaction. Whether the member may was asked before.
+    pub(crate) fn add_positions(
+        &mut self,
+        id: &str,
+        epoch: i32,
+        positions: &[Position],
+    ) -> Result<(), Fenced> {
+        self.open(id, epoch)?.positions.extend_from_slice(positions);
+        Ok(())
+    }
+
+    /// Ends a transaction: decided at once, its markers follow.
+    pub(crate) fn end(&mut self, id: &str, epoch: i32, commit: bool) -> Result<(), Fenced> {
+        if self.transactional.get(id).is_none_or(|of| of.epoch != epoch) {
+            return Err(Fenced);
+        }
+        self.end_open(id, commit);
+        Ok(())
+    }
+
+    /// A request to commit that is still on its way.
+    pub(crate) fn end_late(&mut self, id: &str, epoch: i32) {
+        let at_ms = self.now_ms + self.random.ms(1, 3_000);
+        self.late.push((at_ms, id.to_owned(), epoch));
+    }
+
+    fn end_open(&mut self, id: &str, commit: bool) {
+        let Some(of) = self.transactional.get_mut(id) else { return };
+        let Some(open) = of.open.take() else { return };
+        if commit {
+            self.commits += 1;
+        } else {
+            self.aborts += 1;
+        }
+        let not_before_ms = self.now_ms + self.random.ms(0, MARKERS_LATE_MS);
+        of.ending = Some(Ending { open, commit, not_before_ms });
+    }
+
+    fn write_markers(&mut self, id: &str) {
+        let Some(of) = self.transactional.get_mut(id) else { return };
+        let Some(Ending { open, commit, .. }) = of.ending.take() else { return };
+        for &(role, partition) in &open.logs {
+            self.logs.entry((role, partition)).or_default().mark(open.serial, commit);
+        }
+        if commit {
+            for Position { id, offset, metadata } in open.positions {
+                self.group.committed.insert(id, Committed { offset, metadata });
+            }
+        }
+    }
+
+    /// Whether an open transaction may still change the partition's committed position.
+    pub(crate) fn is_unstable(&self, id: PartitionId) -> bool {
+        let holds = |open: &Open| open.positions.iter().any(|position| position.id == id);
+        self.transactional.values().any(|of| {
+            of.open.as_ref().is_some_and(holds)
+                || of.ending.as_ref().is_some_and(|e| holds(&e.open))
+        })
+    }
+}

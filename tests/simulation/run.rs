@@ -1,0 +1,164 @@
+//! One run: a history with faults, then calm until all is due, then the verdict.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lethe::pipeline::seam::Role;
+use lethe_state::Memory;
+
+use crate::broker::Broker;
+use crate::check;
+use crate::faults::Strikes;
+use crate::world::World;
+
+/// A run commits at least this often, or it has proven nothing.
+const COMMITS_MIN: u64 = 50;
+/// Commits of the part with faults.
+const COMMITS: u64 = 70;
+/// Turns of the part with faults.
+const TURNS_MIN: u32 = 500;
+const TURNS_MAX: u32 = 5_000;
+/// Rounds until everything must have come to rest.
+const ROUNDS_MAX: u32 = 6_000;
+/// Rounds without a commit, after which there is rest.
+const QUIET: u32 = 12;
+/// More than the longest transit limit (ms).
+const DAY_MS: i64 = 26 * 3_600_000;
+
+/// What a run did.
+#[derive(Default)]
+pub(crate) struct Ran {
+    pub(crate) commits: u64,
+    pub(crate) aborts: u64,
+    pub(crate) evictions: u64,
+    pub(crate) starts: u64,
+    pub(crate) inputs: u64,
+    pub(crate) outputs: u64,
+    pub(crate) strikes: Strikes,
+}
+
+impl Ran {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.aborts += other.aborts;
+        self.evictions += other.evictions;
+        self.starts += other.starts;
+        self.inputs += other.inputs;
+        self.outputs += other.outputs;
+        for (&at, count) in &other.strikes {
+            *self.strikes.entry(at).or_default() += count;
+        }
+    }
+}
+
+/// RocksDB's memory of a thread's runs.
+pub(crate) fn memory() -> Arc<Memory> {
+    Arc::new(Memory::new(8 << 20, 8 << 20))
+}
+
+/// Runs a seed; an error says what is wrong with what came of it.
+pub(crate) fn run(
+    seed: u64,
+    home: &Path,
+    memory: &Arc<Memory>,
+    faulty: bool,
+    trace: bool,
+) -> Result<Ran, String> {
+    let world = World::new(seed, home, memory, trace);
+    let result = history(&world, faulty).and_then(|()| verdict(&world, memory));
+    let ran = result.map(|()| tally(&world));
+    // The processes hold the world that holds them.
+    world.clear();
+    ran
+}
+
+fn history(world: &Rc<World>, faulty: bool) -> Result<(), String> {
+    world.traffic.borrow_mut().begin(&mut world.broker.borrow_mut());
+    world.plan.borrow_mut().on = faulty;
+    for turn in 0..TURNS_MAX {
+        world.turn();
+        failed(world)?;
+        if turn >= TURNS_MIN && world.broker.borrow().commits >= COMMITS {
+            break;
+        }
+    }
+    world.calm();
+    world.say(|| "calm".to_owned());
+    world.traffic.borrow_mut().end(&mut world.broker.borrow_mut());
+    settle(world)?;
+    for _ in 0..2 {
+        world.broker.borrow_mut().advance(DAY_MS);
+        settle(world)?;
+    }
+    for host in 0..2 {
+        world.restart(host);
+    }
+    failed(world)?;
+    let commits = world.broker.borrow().commits;
+    if commits < COMMITS_MIN {
+        return Err(format!("it has proven nothing: {commits} commits"));
+    }
+    Ok(())
+}
+
+fn failed(world: &World) -> Result<(), String> {
+    world.errors.borrow().first().map_or(Ok(()), |why| Err(format!("a process ended: {why}")))
+}
+
+/// Goes on until nothing is left to do.
+fn settle(world: &Rc<World>) -> Result<(), String> {
+    let (mut quiet, mut commits) = (0, 0);
+    for _ in 0..ROUNDS_MAX {
+        world.round();
+        failed(world)?;
+        let broker = world.broker.borrow();
+        let rests = broker.commits == commits && all_read(&broker);
+        quiet = if rests { quiet + 1 } else { 0 };
+        commits = broker.commits;
+        if quiet >= QUIET {
+            return Ok(());
+        }
+    }
+    Err(format!("it does not come to rest: {:?}", world.broker.borrow().group))
+}
+
+/// Whether the group's positions are at the end of their inputs.
+fn all_read(broker: &Broker) -> bool {
+    broker.logs.iter().all(|(&(role, partition), log)| {
+        let Role::Input(class) = role else { return true };
+        let id = lethe::pipeline::seam::PartitionId { class, partition };
+        let position = broker.group.committed.get(&id).map_or(0, |committed| committed.offset);
+        log.read(position.max(log.start)).is_err()
+    })
+}
+
+fn verdict(world: &World, memory: &Memory) -> Result<(), String> {
+    let (broker, traffic) = (world.broker.borrow(), world.traffic.borrow());
+    check::outputs(&broker, &traffic)?;
+    for &id in &traffic.inputs {
+        let mut furthest = 0;
+        for dir in world.directories() {
+            furthest = furthest.max(check::store(&broker, id, &dir, memory)?);
+        }
+        let end = check::last_sequence(&broker, id);
+        if furthest != end {
+            return Err(format!("{id:?}: its owner stopped at delta {furthest} of {end}"));
+        }
+    }
+    Ok(())
+}
+
+fn tally(world: &World) -> Ran {
+    let (broker, traffic) = (world.broker.borrow(), world.traffic.borrow());
+    let outputs = broker.logs.iter().filter(|((role, _), _)| matches!(role, Role::Output(..)));
+    Ran {
+        commits: broker.commits,
+        aborts: broker.aborts,
+        evictions: broker.group.evictions,
+        starts: broker.group.clients.len() as u64,
+        inputs: traffic.events.len() as u64,
+        outputs: outputs.map(|(_, log)| log.committed().len() as u64).sum(),
+        strikes: world.plan.borrow().strikes.clone(),
+    }
+}
