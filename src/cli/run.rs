@@ -160,7 +160,7 @@ async fn prepare(settings: &Settings) -> Result<Current, Failure> {
     let admin = topics::admin(settings)?;
     let names = topics::names(settings);
     let current = wait_for_brokers(&admin, &names).await?;
-    let plan = topics::plan(settings, &current, false);
+    let plan = topics::plan(settings, &current, Default::default());
     let missing = plan.creations();
     tell(&plan);
     if !plan.problems.is_empty() {

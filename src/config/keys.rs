@@ -132,6 +132,10 @@ pub const KEYS: &[Key] = &[
     key("topics.transit_messages", "transit.messages", "output: messages in transit"),
     key("topics.transit_profiles", "transit.profiles", "output: profiles in transit"),
     key("topics.control", "lethe.control", "what tenants and operators say"),
+    without_default(
+        "topics.control_id",
+        "states that the control topic with this id, though made anew, holds the same records at the same offsets as the one before it; default: one with another id stops every tombstone",
+    ),
     key("topics.audit", "lethe.audit", "what lethe reports of it"),
     key("topics.dead_letters", "lethe.dlq", "input that cannot be processed"),
     key(

@@ -159,6 +159,8 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         beginning: values.required("start", beginning)?,
         single_process: values.required("single_process", text::switch)?,
         embedded_broker: false,
+        snapshots: true,
+        control_id: values.optional("topics.control_id", text::name)?,
         record_bytes_max: Default::default(),
     })
 }
