@@ -106,6 +106,11 @@ pub const KEYS: &[Key] = &[
         ),
         "--commit-interval",
     ),
+    key(
+        "changelog_slack",
+        "24MiB",
+        "bytes of changes to a partition's ledger, beyond half of its size, that bring a new snapshot; the default keeps a changelog within 3 times its ledger and 64 MiB",
+    ),
     flag(
         key("start", "earliest", "where a group without a position begins: `earliest` or `latest`"),
         "--start",

@@ -42,7 +42,7 @@ impl Progress {
     pub fn new(workers: usize, topics: &Topics) -> Self {
         let live = |class: Class| {
             [Storage::Stored, Storage::Transit].map(|storage| {
-                let (of, is) = (class.name(), storage.tag());
+                let (of, is) = (class.name(), storage_name(storage));
                 let gauge = metrics::gauge!(names::LIVE_RECORDS, "class" => of, "storage" => is);
                 (class, storage, gauge)
             })
@@ -113,6 +113,13 @@ impl Progress {
         self.changelog_bytes.set(number(held().map(|held| held.changelog_bytes).sum()));
         let oldest_s = held().map(|held| held.snapshot_age_s).max().unwrap_or_default();
         self.snapshot_age.set(number(oldest_s));
+    }
+}
+
+fn storage_name(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Stored => "stored",
+        Storage::Transit => "transit",
     }
 }
 

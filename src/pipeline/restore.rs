@@ -23,7 +23,7 @@ use super::room::Room;
 use super::seam::{
     Committed, Fault, Input, Kafka, LogPolled, LogReader, LogRecord, PartitionId, Role,
 };
-use super::settings::{Beginning, SNAPSHOT_SLACK_BYTES, STEP_RESTORE_RECORDS_MAX};
+use super::settings::{Beginning, STEP_RESTORE_RECORDS_MAX};
 use super::transaction::{Mark, sequence};
 use super::upkeep::Upkeep;
 use super::worker::Worker;
@@ -357,7 +357,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let control = self.control_id(last.and_then(|last| last.provenance.control.as_ref()));
         let provenance = Provenance { input: input.or_else(|| before.cloned()), control };
         // Where nobody says how long the changelog is, it is taken for long.
-        let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * SNAPSHOT_SLACK_BYTES };
+        let slack = self.desk.settings.changelog_slack_bytes;
+        let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * slack };
         let mark = goal.committed.and_then(|place| Mark::read(&place.metadata)).unwrap_or(unknown);
         Ok(Some(Place { next: next.max(bounds.start), engine, provenance, mark, refused }))
     }

@@ -36,9 +36,6 @@ pub const CLOCK_RECORDS: usize = 64;
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
 /// Snapshot bytes of one transaction: some 20 ms to read and encode.
 pub const SNAPSHOT_SLICE_BYTES: usize = 4 << 20;
-/// Beyond half of the last snapshot, so many bytes of deltas bring a further one: with what comes
-/// while it is written, a changelog stays within 3 times the ledger and 64 MiB.
-pub const SNAPSHOT_SLACK_BYTES: u64 = 24 << 20;
 /// A snapshot older than this is replaced, because its ledger may have become small since.
 pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// How often the length of changelogs is looked at.
@@ -214,8 +211,8 @@ pub struct PipelineSettings {
     pub single_process: bool,
     /// The broker is an embedded one (`rdkafka::mocking`), which cannot do all that a real one can.
     pub embedded_broker: bool,
-    /// Ledgers are written to their changelogs from time to time, so that these stay short.
-    pub snapshots: bool,
+    /// Bytes of deltas beyond half of the last snapshot that bring a further one.
+    pub changelog_slack_bytes: u64,
     /// The operator states that the control topic with this id is the same as the one before it.
     pub control_id: Option<String>,
     /// `max.message.bytes` of the output topics, by name.

@@ -17,8 +17,7 @@ use super::error::PipelineError;
 use super::partition::Live;
 use super::seam::{Appended, Kafka, PartitionId, Role};
 use super::settings::{
-    DELTA_PART_BYTES_MAX, SNAPSHOT_AGE_MS_MAX, SNAPSHOT_SLACK_BYTES, SNAPSHOT_SLICE_BYTES,
-    UPKEEP_EVERY,
+    DELTA_PART_BYTES_MAX, SNAPSHOT_AGE_MS_MAX, SNAPSHOT_SLICE_BYTES, UPKEEP_EVERY,
 };
 use super::transaction::Mark;
 use super::worker::Worker;
@@ -69,12 +68,12 @@ impl Upkeep {
     }
 
     /// How far beyond its measure the changelog is; none: it is within.
-    fn excess(&self, wall_ms: i64) -> Option<u64> {
+    fn excess(&self, slack: u64, wall_ms: i64) -> Option<u64> {
         let (bytes, at_ms) =
             self.mark.snapshot.map_or((0, i64::MAX), |snapshot| (snapshot.bytes, snapshot.at_ms));
-        let measure = bytes / 2 + SNAPSHOT_SLACK_BYTES;
+        let measure = bytes / 2 + slack;
         let old = wall_ms.saturating_sub(at_ms) > SNAPSHOT_AGE_MS_MAX
-            && bytes + self.mark.since > 2 * SNAPSHOT_SLACK_BYTES;
+            && bytes + self.mark.since > 2 * slack;
         self.mark.since.checked_sub(measure).or_else(|| old.then_some(0))
     }
 
@@ -154,11 +153,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
         self.upkeep_at = now.monotonic + UPKEEP_EVERY;
         self.remove_records()?;
-        if writing || !self.desk.settings.snapshots {
+        if writing {
             return Ok(());
         }
+        let slack = self.desk.settings.changelog_slack_bytes;
         let long = self.desk.live().filter(|(_, live)| live.started && live.store.sequence() > 0);
-        let excess = long.filter_map(|(id, live)| Some((live.upkeep.excess(now.wall_ms)?, id)));
+        let excess =
+            long.filter_map(|(id, live)| Some((live.upkeep.excess(slack, now.wall_ms)?, id)));
         if let Some((_, id)) = excess.max()
             && let Some((_, live)) = self.desk.live().find(|(live_id, _)| *live_id == id)
         {
@@ -201,11 +202,12 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const SLACK: u64 = 24 * MIB;
 
     fn excess(snapshot_bytes: u64, since: u64) -> Option<u64> {
         let snapshot = SnapshotMark { start: 1, at_ms: 0, bytes: snapshot_bytes };
         let mark = Mark { snapshot: Some(snapshot), since };
-        Upkeep::new(mark).excess(1)
+        Upkeep::new(mark).excess(SLACK, 1)
     }
 
     #[test]
@@ -220,9 +222,10 @@ mod tests {
     fn an_old_snapshot_is_replaced_if_there_is_anything_to_win() {
         let old = |since| {
             let snapshot = SnapshotMark { start: 1, at_ms: 0, bytes: 100 * MIB };
-            Upkeep::new(Mark { snapshot: Some(snapshot), since }).excess(SNAPSHOT_AGE_MS_MAX + 1)
+            Upkeep::new(Mark { snapshot: Some(snapshot), since })
+                .excess(SLACK, SNAPSHOT_AGE_MS_MAX + 1)
         };
         assert_eq!(old(1), Some(0));
-        assert_eq!(Upkeep::default().excess(i64::MAX), None);
+        assert_eq!(Upkeep::default().excess(SLACK, i64::MAX), None);
     }
 }

@@ -239,7 +239,7 @@ fn a_snapshot_has_these_bytes() {
     let slice = store.snapshot_slice(&store.begin_snapshot(), PART_BYTES, PART_BYTES).unwrap();
     assert_eq!(slice.next, None);
     let part = concat!(
-        "02",               // format
+        "02",               // format of a part
         "0000000000000001", // sequence
         "00000001",         // part
         "00000002",         // rows
@@ -256,18 +256,11 @@ fn a_snapshot_has_these_bytes() {
         "00000001",         // parts
         "0000000000000001", // closed at
     );
-    let expected: Vec<String> = [(part, "PART"), (end, "END")]
-        .iter()
-        .zip(&slice.records)
-        .map(|((bytes, _), record)| format!("{bytes}{}", hex(&record[record.len() - 4..])))
-        .collect();
+    let expected = [format!("{part}26fc4aa4"), format!("{end}efc38b88")];
     assert_eq!(slice.records.iter().map(|record| hex(record)).collect::<Vec<_>>(), expected);
-    let checksums: Vec<_> =
-        slice.records.iter().map(|record| hex(&record[record.len() - 4..])).collect();
-    assert_eq!(checksums, ["", ""]);
 }
 
-/// How fast an empty store takes in a snapshot; run by hand: `--ignored`-free, with LETHE_MEASURE set.
+/// With `LETHE_MEASURE` set, on 3 million rows, it says how fast.
 #[test]
 fn a_large_snapshot_is_taken_in() {
     let rows: u32 = if std::env::var_os("LETHE_MEASURE").is_some() { 3_000_000 } else { 20_000 };
