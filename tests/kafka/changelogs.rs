@@ -11,7 +11,6 @@ use lethe_test_support::wait::eventually;
 use crate::world::{PROGRAM, World, content, now, tombstone};
 use crate::{Version, load, on_both_brokers};
 
-const CHANGELOG: &str = "lethe.changelog.im.messages";
 const TRANSIT: &str = "transit.messages";
 
 /// Enough for several snapshots on each partition.
@@ -36,8 +35,13 @@ fn short(version: Version, name: &str) -> World<'static> {
     })
 }
 
+/// The changelog of the messages: its name holds the input's whole name.
+fn changelog(world: &World<'_>) -> String {
+    format!("lethe.changelog.{}", world.topic("im.messages"))
+}
+
 fn starts(world: &World<'_>) -> Vec<i64> {
-    world.low_watermarks(CHANGELOG)
+    world.low_watermarks(&changelog(world))
 }
 
 /// The records before a snapshot are removed on every partition, once more than before.
@@ -131,7 +135,7 @@ fn a_changelog_that_lost_its_beginning_is_not_begun_with(version: Version) {
     let messages = load::send(&world, MESSAGES / 4);
     load::verify(&world, &messages);
     world.lethe().kill();
-    world.remove_before(CHANGELOG, 0, 5);
+    world.remove_before(&changelog(&world), 0, 5);
     fs::remove_dir_all(&world.setup.data).unwrap_or_else(|error| panic!("{error}"));
     let mut lethe = world.setup.start();
     assert_eq!(lethe.wait().code(), Some(1), "{}", lethe.said());

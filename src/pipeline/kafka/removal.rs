@@ -1,9 +1,14 @@
 //! Removes records from the front of changelogs, on a thread of its own: the broker may take its
 //! time, and nobody waits for it.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "librdkafka has some 200 codes; those not named pass by themselves"
+)]
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use metrics::Counter;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -18,6 +23,11 @@ use crate::telemetry::names;
 
 /// Removals that wait; one that finds no room is asked for again after the next snapshot.
 const WAITING_MAX: usize = 1024;
+
+/// How often a removal that failed is tried again before it is left for the next snapshot.
+const RETRIES: u32 = 3;
+/// The time between two tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The records of a partition before an offset.
 struct Removal {
@@ -65,7 +75,16 @@ fn work(admin: &AdminClient<DefaultClientContext>, asked: &Receiver<Removal>) {
     let mut said = false;
     for removal in asked {
         let Removal { topic, partition, before } = &removal;
-        match runtime.block_on(remove(admin, &removal)) {
+        let mut outcome = runtime.block_on(remove(admin, &removal));
+        // A new client does not know the leaders at once, and leaders move.
+        for _ in 0..RETRIES {
+            match &outcome {
+                Err(error) if refusal(error).is_none() => thread::sleep(RETRY_PAUSE),
+                Ok(()) | Err(_) => break,
+            }
+            outcome = runtime.block_on(remove(admin, &removal));
+        }
+        match outcome {
             Ok(()) => {
                 tracing::debug!(topic, partition, before, "records before a snapshot are removed");
                 done.increment(1);
@@ -92,19 +111,10 @@ async fn remove(
 
 /// What cannot pass by itself is said once.
 fn tell(error: &KafkaError, topic: &str, said: &mut bool, failed: &Counter, refused: &Counter) {
-    let what_to_do = match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::PolicyViolation) => {
-            "its cleanup.policy must be delete (`lethe topics apply` sets it)"
-        }
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "grant Delete on it to lethe's user",
-        Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
-            "the broker is too old for it: watch its disk, or use Kafka 0.11 or later"
-        }
-        _ => {
-            tracing::debug!(%error, topic, "records could not be removed; tried again later");
-            failed.increment(1);
-            return;
-        }
+    let Some(what_to_do) = refusal(error) else {
+        tracing::debug!(%error, topic, "records could not be removed; tried again later");
+        failed.increment(1);
+        return;
     };
     refused.increment(1);
     if !std::mem::replace(said, true) {
@@ -114,5 +124,19 @@ fn tell(error: &KafkaError, topic: &str, said: &mut bool, failed: &Counter, refu
             "the broker refuses to remove records before a snapshot, so that the changelog grows: \
              {what_to_do}"
         );
+    }
+}
+
+/// What an operator has to do; none: it may pass by itself.
+fn refusal(error: &KafkaError) -> Option<&'static str> {
+    match error.rdkafka_error_code()? {
+        RDKafkaErrorCode::PolicyViolation => {
+            Some("its cleanup.policy must be delete (`lethe topics apply` sets it)")
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => Some("grant Delete on it to lethe's user"),
+        RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => {
+            Some("the broker is too old for it: watch its disk, or use Kafka 0.11 or later")
+        }
+        _ => None,
     }
 }
