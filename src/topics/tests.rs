@@ -174,7 +174,6 @@ fn outputs_grow_with_their_input_and_run_leaves_that_to_the_operator() {
         changes.concat(),
         "~ store.messages: 4 partitions become 6\n\
          ~ transit.messages: 4 partitions become 6\n\
-         ~ lethe.changelog.im.messages: 4 partitions become 6\n\
          ~ lethe.audit: 4 partitions become 6\n\
          ~ lethe.dlq: 4 partitions become 6\n"
     );

@@ -12,7 +12,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -152,14 +152,20 @@ impl<'b> Bus<'b> {
         for (key, value) in config {
             new = new.set(key, value);
         }
-        let outcome = block_on(self.admin().create_topics([&new], &admin_options()));
-        eventually(&format!("{topic} to be created"), || match &outcome {
-            Ok(topics) => match topics.first() {
-                Some(Ok(_)) => self.partition_count(name).map(|_| ()),
+        eventually(&format!("{topic} to be created"), || {
+            let outcome = block_on(self.admin().create_topics([&new], &admin_options()));
+            let outcome = outcome.unwrap_or_else(|error| panic!("{topic}: {error}"));
+            match outcome.first() {
+                // Also of a topic whose deletion has not quite ended.
+                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
                 other => panic!("{topic}: {other:?}"),
-            },
-            Err(error) => panic!("{topic}: {error}"),
+            }
+            match outcome.first() {
+                Some(Ok(_)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         });
+        eventually(&format!("{topic} to be there"), || self.partition_count(name).map(|_| ()));
     }
 
     /// Deletes a topic and waits until it is gone.
