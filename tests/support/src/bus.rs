@@ -446,7 +446,11 @@ impl<'b> Bus<'b> {
         let count = eventually(&topic, || self.partition_count(name));
         let end = |partition| {
             eventually(&format!("the end of {topic}/{partition}"), || {
-                client.fetch_watermarks(&topic, partition, CALL).map_err(|error| error.to_string())
+                client.fetch_watermarks(&topic, partition, CALL).map_err(|error| {
+                    // Of a partition that the topic has gained the client hears when it asks.
+                    drop(client.fetch_metadata(Some(&topic), CALL));
+                    error.to_string()
+                })
             })
         };
         (0..i32::try_from(count).expect("a count of partitions")).map(end).collect()
