@@ -163,12 +163,12 @@ async fn prepare(settings: &Settings) -> Result<Current, Failure> {
     let admin = topics::admin(settings)?;
     let names = topics::names(settings);
     let (mut current, was_away) = wait_for_brokers(&admin, &names).await?;
-    let mut plan = topics::plan(settings, &current, false);
+    let mut plan = topics::plan(settings, &current, Default::default());
     let settled_at = Instant::now() + TOPICS_SETTLE;
     while was_away && !plan.problems.is_empty() && Instant::now() < settled_at {
         sleep(AWAY_PAUSE_MIN).await;
         (current, _) = wait_for_brokers(&admin, &names).await?;
-        plan = topics::plan(settings, &current, false);
+        plan = topics::plan(settings, &current, Default::default());
     }
     let missing = plan.creations();
     tell(&plan);

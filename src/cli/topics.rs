@@ -33,6 +33,10 @@ pub(super) struct Asked {
     #[arg(long)]
     with_inputs: bool,
 
+    /// Accept partitions that an input has gained: what is known of a record whose key has moved stays behind
+    #[arg(long)]
+    accept_partitions: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,8 +55,8 @@ pub(super) fn admin(settings: &Settings) -> Result<Admin, Failure> {
 }
 
 /// What is missing or wrong beside the topics that are there.
-pub(super) fn plan(settings: &Settings, current: &Current, with_inputs: bool) -> Plan {
-    topics::plan(&settings.pipeline.topics, &settings.making, current, with_inputs)
+pub(super) fn plan(settings: &Settings, current: &Current, asked: topics::Asked) -> Plan {
+    topics::plan(&settings.pipeline.topics, &settings.making, current, asked)
 }
 
 pub(super) fn run(verb: &Topics) -> Result<(), Failure> {
@@ -64,7 +68,11 @@ pub(super) fn run(verb: &Topics) -> Result<(), Failure> {
     let admin = admin(&settings)?;
     let plan = super::runtime()?.block_on(async {
         let current = admin.describe(&names(&settings)).await?;
-        let plan = plan(&settings, &current, asked.with_inputs);
+        let wishes = topics::Asked {
+            with_inputs: asked.with_inputs,
+            accept_partitions: asked.accept_partitions,
+        };
+        let plan = plan(&settings, &current, wishes);
         if apply {
             admin.apply(&plan.changes).await?;
         }

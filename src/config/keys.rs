@@ -106,6 +106,11 @@ pub const KEYS: &[Key] = &[
         ),
         "--commit-interval",
     ),
+    key(
+        "changelog_slack",
+        "24MiB",
+        "bytes of changes to a partition's ledger, beyond half of its size, that bring a new snapshot; the default keeps a changelog within 3 times its ledger and 64 MiB",
+    ),
     flag(
         key("start", "earliest", "where a group without a position begins: `earliest` or `latest`"),
         "--start",
@@ -132,6 +137,10 @@ pub const KEYS: &[Key] = &[
     key("topics.transit_messages", "transit.messages", "output: messages in transit"),
     key("topics.transit_profiles", "transit.profiles", "output: profiles in transit"),
     key("topics.control", "lethe.control", "what tenants and operators say"),
+    without_default(
+        "topics.control_id",
+        "states that the control topic with this id, though made anew, holds the same records at the same offsets as the one before it; default: one with another id stops every tombstone",
+    ),
     key("topics.audit", "lethe.audit", "what lethe reports of it"),
     key("topics.dead_letters", "lethe.dlq", "input that cannot be processed"),
     key(

@@ -159,6 +159,8 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         beginning: values.required("start", beginning)?,
         single_process: values.required("single_process", text::switch)?,
         embedded_broker: false,
+        changelog_slack_bytes: values.required("changelog_slack", slack)?,
+        control_id: values.optional("topics.control_id", text::name)?,
         record_bytes_max: Default::default(),
     })
 }
@@ -214,6 +216,11 @@ fn making(values: &Values) -> Result<TopicMaking, ConfigError> {
         replication: (replication > 0).then_some(replication),
         transit_limit: values.required("topics.transit_limit", transit_limit)?,
     })
+}
+
+/// Half of what the changelog may have beside three times its ledger, less what comes meanwhile.
+fn slack(text: &str) -> Result<u64, String> {
+    u64::try_from(text::size(text)?).map_err(|_| "a size".to_owned())
 }
 
 fn directory(text: &str) -> Result<PathBuf, String> {

@@ -6,7 +6,7 @@
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Stage;
-use super::seam::{Fault, Input, Kafka, LogReader, PartitionId, Role};
+use super::seam::{Fault, Input, Kafka, LogReader, PartitionId};
 use super::worker::Worker;
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
@@ -16,34 +16,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
             self.health.assigned(self.number, topic, id.partition);
-            let stage = match self.room(id) {
-                None => Stage::opening(),
-                Some(why) => {
-                    tracing::error!(
-                        topic,
-                        partition = id.partition,
-                        "the partition stands still: {why}"
-                    );
-                    Stage::Refused
-                }
-            };
-            self.desk.partitions.insert(id, stage);
+            self.desk.partitions.insert(id, Stage::opening());
         }
         self.health.joined(self.number);
         tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
         Ok(())
-    }
-
-    /// Why a partition's outputs have no room for it: the input has gained it since the start.
-    fn room(&self, id: PartitionId) -> Option<String> {
-        let known = self.kafka.partitions(Role::Input(id.class)).ok()?;
-        (id.partition >= known).then(|| {
-            format!(
-                "the input had {known} partitions when lethe started and has gained this one: keys \
-                 move between partitions then. See that the outputs have as many (`lethe topics \
-                 apply`), and restart lethe"
-            )
-        })
     }
 
     /// Partitions go, or are gone already.

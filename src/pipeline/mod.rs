@@ -12,6 +12,7 @@
 
 mod assignment;
 mod audit;
+mod census;
 pub mod clock;
 pub mod control;
 pub mod control_reader;
@@ -23,7 +24,9 @@ pub mod kafka;
 mod outputs;
 mod partition;
 pub mod progress;
+mod provenance;
 mod restore;
+mod room;
 mod run;
 pub mod seam;
 pub mod settings;
@@ -31,6 +34,7 @@ mod shutdown;
 mod startup;
 pub mod transaction;
 mod trust;
+mod upkeep;
 pub mod worker;
 
 pub use control_reader::SettingsCheck;

@@ -184,13 +184,14 @@ impl Writer {
         &mut self,
         output: &mut O,
         id: PartitionId,
+        key: &[u8],
         part: &[u8],
     ) -> Result<(), Fault> {
         self.headers.clear();
         output.send(&OutputRecord {
             role: Role::Changelog(id.class),
             partition: id.partition,
-            key: None,
+            key: Some(key),
             value: Some(part),
             headers: &self.headers,
         })

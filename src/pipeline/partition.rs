@@ -5,8 +5,11 @@ use std::time::Duration;
 use lethe_engine::Engine;
 use lethe_state::Store;
 
+use super::census::Census;
 use super::counters::Counts;
+use super::provenance::Provenance;
 use super::seam::Committed;
+use super::upkeep::Upkeep;
 
 /// What a partition is doing.
 pub(super) enum Stage {
@@ -44,6 +47,9 @@ pub(super) struct Restoring {
     pub(super) disagreements: u32,
     /// Deltas applied so far, for the log.
     pub(super) applied: u64,
+    /// Changelog records read and not yet counted, and the offset after the last.
+    pub(super) records: u64,
+    pub(super) next: i64,
 }
 
 impl Restoring {
@@ -57,6 +63,8 @@ impl Restoring {
             unsure: None,
             disagreements: 0,
             applied: 0,
+            records: 0,
+            next: 0,
         }
     }
 }
@@ -69,9 +77,11 @@ pub(super) struct Goal {
 }
 
 /// What the last delta on the changelog says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LastDelta {
     pub(super) input_offset: i64,
+    /// Of which topics its offsets are.
+    pub(super) provenance: Provenance,
     /// When the broker wrote it.
     pub(super) written_ms: i64,
 }
@@ -80,6 +90,8 @@ pub(super) struct LastDelta {
 pub(super) struct Live {
     pub(super) store: Store,
     pub(super) engine: Engine,
+    /// The key of its deltas: of which topics their offsets are.
+    pub(super) key: Vec<u8>,
     /// The next input offset to process.
     pub(super) next: i64,
     /// The same as of the last commit: where an aborted batch goes back to.
@@ -100,13 +112,26 @@ pub(super) struct Live {
     pub(super) look_not_before_ms: i64,
     pub(super) overdue_since_ms: Option<i64>,
     pub(super) counts: Counts,
+    /// Bytes of the delta of the batch at hand.
+    pub(super) delta_bytes: u64,
+    /// What is done about its changelog.
+    pub(super) upkeep: Upkeep,
+    /// How many records live.
+    pub(super) census: Census,
 }
 
 impl Live {
-    pub(super) fn new(store: Store, engine: Engine, next: i64) -> Self {
+    pub(super) fn new(
+        store: Store,
+        engine: Engine,
+        key: Vec<u8>,
+        next: i64,
+        upkeep: Upkeep,
+    ) -> Self {
         Self {
             store,
             engine,
+            key,
             next,
             committed: next,
             announced: false,
@@ -118,6 +143,9 @@ impl Live {
             look_not_before_ms: i64::MIN,
             overdue_since_ms: None,
             counts: Counts::default(),
+            delta_bytes: 0,
+            upkeep,
+            census: Census::default(),
         }
     }
 

@@ -1,11 +1,15 @@
-//! How overdue expiry is and how far the clocks differ: over all workers, as two gauges.
+//! How overdue expiry is, how far the clocks differ and what the partitions hold: over all workers,
+//! as gauges.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::Gauge;
+use lethe_engine::{Class, Storage};
+use metrics::{Counter, Gauge};
 
+use super::census::Holdings;
 use super::clock::Now;
+use super::settings::{CLASSES, Topics};
 use crate::telemetry::names;
 
 /// How often a worker reports.
@@ -16,20 +20,43 @@ pub struct Progress {
     workers: Mutex<Vec<Report>>,
     lag: Gauge,
     difference: Gauge,
+    live: Vec<(Class, Storage, Gauge)>,
+    restored: Vec<(Class, Counter)>,
+    remaining: Vec<(Class, Gauge)>,
+    state_bytes: Gauge,
+    changelog_bytes: Gauge,
+    snapshot_age: Gauge,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Report {
     at: Option<Duration>,
     lag_ms: i64,
     difference_ms: i64,
+    holdings: Holdings,
 }
 
 impl Progress {
     /// Of so many workers.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, topics: &Topics) -> Self {
+        let live = |class: Class| {
+            [Storage::Stored, Storage::Transit].map(|storage| {
+                let (of, is) = (class.name(), storage_name(storage));
+                let gauge = metrics::gauge!(names::LIVE_RECORDS, "class" => of, "storage" => is);
+                (class, storage, gauge)
+            })
+        };
+        let input = |class| topics.input(class).to_owned();
+        let restored = |class| metrics::counter!(names::RESTORED_RECORDS, "topic" => input(class));
+        let remaining = |class| metrics::gauge!(names::RESTORE_REMAINING, "topic" => input(class));
         Self {
+            live: CLASSES.into_iter().flat_map(live).collect(),
+            restored: CLASSES.map(|class| (class, restored(class))).into(),
+            remaining: CLASSES.map(|class| (class, remaining(class))).into(),
+            state_bytes: metrics::gauge!(names::STATE_BYTES),
+            changelog_bytes: metrics::gauge!(names::CHANGELOG_BYTES),
+            snapshot_age: metrics::gauge!(names::SNAPSHOT_AGE),
             workers: Mutex::new(vec![Report::default(); workers]),
             lag: metrics::gauge!(names::EXPIRY_LAG),
             difference: metrics::gauge!(names::CLOCK_DIFFERENCE),
@@ -49,18 +76,56 @@ impl Progress {
 
     /// How overdue the worker's oldest overdue record is, and how far the host's clock is ahead of
     /// the broker's.
-    pub(super) fn report(&self, worker: usize, lag_ms: i64, difference_ms: Option<i64>) {
+    pub(super) fn report(
+        &self,
+        worker: usize,
+        lag_ms: i64,
+        difference_ms: Option<i64>,
+        holdings: Holdings,
+    ) {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = workers.get_mut(worker) {
             report.lag_ms = lag_ms;
             report.difference_ms = difference_ms.unwrap_or(report.difference_ms);
+            report.holdings = holdings;
+            for (class, counter) in &self.restored {
+                counter.increment(report.holdings.restored.get(class).copied().unwrap_or_default());
+            }
         }
+        self.publish(&workers);
         let lag_ms = workers.iter().map(|report| report.lag_ms).max().unwrap_or_default();
         let furthest = workers.iter().map(|report| report.difference_ms);
         let difference_ms = furthest.max_by_key(|ms| ms.abs()).unwrap_or_default();
         self.lag.set(seconds(lag_ms));
         self.difference.set(seconds(difference_ms));
     }
+
+    fn publish(&self, workers: &[Report]) {
+        let held = || workers.iter().map(|report| &report.holdings);
+        for (class, storage, gauge) in &self.live {
+            let of = |held: &Holdings| held.live.get(&(*class, *storage)).copied();
+            gauge.set(number(held().filter_map(of).sum()));
+        }
+        for (class, gauge) in &self.remaining {
+            gauge.set(number(held().filter_map(|held| held.remaining.get(class)).sum()));
+        }
+        self.state_bytes.set(number(held().map(|held| held.state_bytes).sum()));
+        self.changelog_bytes.set(number(held().map(|held| held.changelog_bytes).sum()));
+        let oldest_s = held().map(|held| held.snapshot_age_s).max().unwrap_or_default();
+        self.snapshot_age.set(number(oldest_s));
+    }
+}
+
+fn storage_name(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Stored => "stored",
+        Storage::Transit => "transit",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge of seconds needs no more than 53 bits")]

@@ -7,23 +7,31 @@
 //!
 //! Restoring goes on in slices beside the partitions that work.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lethe_engine::Engine;
-use lethe_state::{Delta, Identity, Remedy, Restored, StateError, Store};
+use lethe_state::{Delta, Identity, IdentityField, Remedy, Restored, StateError, Store};
 
 use super::clock::{HostClock, Now};
 use super::desk::Trouble;
 use super::directory::partition_path;
 use super::error::PipelineError;
 use super::partition::{Goal, LastDelta, Live, Restoring, Stage};
-use super::seam::{Committed, Fault, Input, Kafka, LogPolled, LogReader, PartitionId, Role};
+use super::provenance::{Provenance, differs};
+use super::room::Room;
+use super::seam::{
+    Committed, Fault, Input, Kafka, LogPolled, LogReader, LogRecord, PartitionId, Role,
+};
 use super::settings::{Beginning, STEP_RESTORE_RECORDS_MAX};
-use super::transaction::sequence;
+use super::transaction::{Mark, sequence};
+use super::upkeep::Upkeep;
 use super::worker::Worker;
 
 /// How long a partition is left alone that waits for something.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often it is looked whether a partition that the input has gained is accepted.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
 /// How often a directory that is in use, or fails, is tried again: another worker of this process
 /// closes it within moments.
 const OPEN_TRIES: u32 = 100;
@@ -79,28 +87,51 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     }
 
     fn open(&mut self, id: PartitionId, now: Now, tries: u32) -> Result<Stage, PipelineError> {
-        let topic = self.desk.settings.topics.input(id.class);
+        let again = |pause| Stage::Opening { not_before: now.monotonic + pause, tries: tries + 1 };
+        let topic = self.desk.settings.topics.input(id.class).to_owned();
+        let partitions = match self.room(id) {
+            Ok(Room::For(partitions)) => partitions,
+            Ok(Room::Not(why)) => {
+                if tries == 0 {
+                    tracing::error!(topic, partition = id.partition, "the partition waits: {why}");
+                }
+                return Ok(again(ROOM_PAUSE));
+            }
+            Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
+            Err(fault) => {
+                self.say(&fault.to_string());
+                return Ok(again(PAUSE));
+            }
+        };
         let identity = Identity {
             cluster: self.kafka.cluster_id().to_owned(),
-            topic: topic.to_owned(),
-            topic_id: self.kafka.topic_id(Role::Input(id.class)),
+            topic: topic.clone(),
+            changelog_id: self.kafka.topic_id(Role::Changelog(id.class)),
             partition: id.partition,
-            partitions: self.kafka.partitions(Role::Input(id.class))?,
+            partitions,
         };
-        let dir = partition_path(&self.desk.settings.data_dir, topic, id.partition);
-        let again = Stage::Opening { not_before: now.monotonic + PAUSE, tries: tries + 1 };
+        let dir = partition_path(&self.desk.settings.data_dir, &topic, id.partition);
         match Store::open(&dir, &identity, &self.memory) {
             Ok(store) => Ok(Stage::Restoring(Box::new(Restoring::new(store)))),
-            Err(StateError::Locked { .. }) if tries < OPEN_TRIES => Ok(again),
+            Err(StateError::Locked { .. }) if tries < OPEN_TRIES => Ok(again(PAUSE)),
+            Err(error @ StateError::OtherIdentity { field: IdentityField::ChangelogId, .. }) => {
+                tracing::error!(
+                    topic,
+                    partition = id.partition,
+                    "the partition stands still: its changelog was recreated. {error}; without the \
+                     directory it begins with what the changelog holds now"
+                );
+                Ok(Stage::Refused)
+            }
             Err(error) => match error.remedy() {
                 Remedy::Retry if tries < OPEN_TRIES => {
                     self.say(&error.to_string());
-                    Ok(again)
+                    Ok(again(PAUSE))
                 }
                 Remedy::Rebuild if tries <= REBUILD_TRIES => {
                     tracing::warn!(%error, "the state is built anew from its changelog");
                     Store::destroy(&dir)?;
-                    Ok(again)
+                    Ok(again(PAUSE))
                 }
                 Remedy::Retry | Remedy::Rebuild | Remedy::Stop => Err(error.into()),
             },
@@ -186,15 +217,30 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 directory under the data directory to start from what the topic holds",
             ));
         }
-        if stable.start > store.changelog_offset() {
+        let mark = committed.as_ref().and_then(|place| Mark::read(&place.metadata));
+        let snapshot = mark.and_then(|mark| mark.snapshot).map(|snapshot| snapshot.start);
+        let snapshot = snapshot.filter(|&start| start >= stable.start && start < whole.end);
+        let from = if store.sequence() == 0 {
+            snapshot.unwrap_or(stable.start)
+        } else if stable.start <= store.changelog_offset() {
+            // The last delta is read again: it says when it was written, and the input's position.
+            stable.start.max(store.changelog_offset() - 1)
+        } else if snapshot.is_some() {
+            // It was away for longer than the changelog reaches back.
+            return Err(Trouble::Stop(PipelineError::State(StateError::Gap {
+                dir: self.directory(id),
+                applied: store.sequence(),
+                found: store.sequence().saturating_add(2),
+            })));
+        } else {
             return Err(self.disagreement(
                 id,
-                "its changelog no longer holds what the local state \
-                lacks: records were removed from it. Restore the topic's records",
+                "its changelog no longer holds what the local state lacks, and the group knows of \
+                 no snapshot in it: records were removed from it. Restore the topic's records, or \
+                 remove this partition's directory under the data directory, to begin with a \
+                 snapshot if the topic still holds one",
             ));
-        }
-        // The last delta is read again: it says when it was written, and the input's position.
-        let from = stable.start.max(store.changelog_offset() - 1);
+        };
         restoring.goal = Some(Goal { committed, end: whole.end });
         restoring.reading = from < whole.end;
         if restoring.reading {
@@ -211,15 +257,18 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let wait = if alone { PAUSE } else { Duration::ZERO };
         let end = restoring.goal.as_ref().map_or(0, |goal| goal.end);
         for _ in 0..records {
-            let mut failed = None;
+            let mut applied = Ok(None);
             let mut next = 0;
             let polled = self.log.poll(wait, &mut |record| {
                 next = record.offset + 1;
-                let value = record.value.unwrap_or_default();
-                failed = apply(restoring, value, next, record.timestamp_ms).err();
+                applied = apply(restoring, &record);
             })?;
-            if let Some(error) = failed {
-                return Err(error.into());
+            restoring.records += u64::from(polled == LogPolled::Record);
+            restoring.next = restoring.next.max(next);
+            if let Some(start) = applied? {
+                // A snapshot is in: the deltas among and behind its records are next.
+                self.log.open(Role::Changelog(id.class), id.partition, start)?;
+                continue;
             }
             match polled {
                 // The end may be a delta's own record where the broker writes no markers.
@@ -246,6 +295,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         restoring: &mut Restoring,
     ) -> Result<Option<Place>, Trouble> {
         let Some(goal) = restoring.goal.take() else { return Ok(None) };
+        restoring.store.check_whole()?;
         let applied = restoring.store.sequence();
         let next = match &goal.committed {
             Some(Committed { offset, metadata }) => match sequence(metadata) {
@@ -296,13 +346,26 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             restoring.not_before = now.monotonic + PAUSE;
             return Ok(None);
         }
-        let refused = refused.or_else(|| self.control_gap(&engine, restoring.last, now));
-        Ok(Some(Place { next: next.max(bounds.start), engine, refused }))
+        let last = restoring.last.as_ref();
+        let input = self.kafka.topic_id(Role::Input(id.class));
+        let before = last.and_then(|last| last.provenance.input.as_ref());
+        let by_hand =
+            goal.committed.as_ref().is_some_and(|place| sequence(&place.metadata).is_none());
+        let refused = refused
+            .or_else(|| (!by_hand).then(|| other_input(before, input.as_ref())).flatten())
+            .or_else(|| self.control_gap(&engine, last, now));
+        let control = self.control_id(last.and_then(|last| last.provenance.control.as_ref()));
+        let provenance = Provenance { input: input.or_else(|| before.cloned()), control };
+        // Where nobody says how long the changelog is, it is taken for long.
+        let slack = self.desk.settings.changelog_slack_bytes;
+        let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * slack };
+        let mark = goal.committed.and_then(|place| Mark::read(&place.metadata)).unwrap_or(unknown);
+        Ok(Some(Place { next: next.max(bounds.start), engine, provenance, mark, refused }))
     }
 
     /// Where a group without a position begins.
     fn first_offset(&mut self, id: PartitionId, restoring: &Restoring) -> Result<i64, Trouble> {
-        if let Some(last) = restoring.last {
+        if let Some(last) = &restoring.last {
             tracing::warn!(
                 topic = self.desk.settings.topics.input(id.class),
                 partition = id.partition,
@@ -325,6 +388,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         place: Place,
     ) -> Result<Stage, PipelineError> {
         let topic = self.desk.settings.topics.input(id.class);
+        *self.restored.entry(id.class).or_default() += restoring.records;
         if let Some((sequence, counts)) = &restoring.unsure
             && restoring.store.sequence() >= *sequence
         {
@@ -343,7 +407,15 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             offset = place.next,
             "restored"
         );
-        Ok(Stage::Live(Box::new(Live::new(restoring.store, place.engine, place.next))))
+        let (key, upkeep) = (place.provenance.key(), Upkeep::new(place.mark));
+        let live = Live::new(restoring.store, place.engine, key, place.next, upkeep);
+        Ok(Stage::Live(Box::new(live)))
+    }
+
+    /// Where the state of a partition lies.
+    fn directory(&self, id: PartitionId) -> PathBuf {
+        let settings = &self.desk.settings;
+        partition_path(&settings.data_dir, settings.topics.input(id.class), id.partition)
     }
 
     fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
@@ -359,27 +431,45 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 struct Place {
     next: i64,
     engine: Engine,
+    /// Of which topics its offsets are.
+    provenance: Provenance,
+    /// What its changelog holds.
+    mark: Mark,
     /// Why it must not.
     refused: Option<String>,
 }
 
-/// Applies a record of the changelog.
-fn apply(
-    restoring: &mut Restoring,
-    record: &[u8],
-    next: i64,
-    written_ms: i64,
-) -> Result<(), StateError> {
-    let header = match restoring.store.restore(record, next)? {
+/// Why positions of one input topic are none of another's.
+fn other_input(before: Option<&String>, now: Option<&String>) -> Option<String> {
+    differs(before, now).then(|| {
+        format!(
+            "the input was recreated (its id is {}, the ledger speaks of {}): its events would be \
+             taken for known ones. Set the group's position by hand to go on with what the ledger \
+             knows, so that nothing comes back",
+            now.map_or("unknown", String::as_str),
+            before.map_or("unknown", String::as_str)
+        )
+    })
+}
+
+/// Applies a record of the changelog. Gives the offset to go back to, if that is asked for.
+fn apply(restoring: &mut Restoring, record: &LogRecord<'_>) -> Result<Option<i64>, StateError> {
+    let value = record.value.unwrap_or_default();
+    let header = match restoring.store.restore(value, record.offset + 1)? {
         Restored::Applied(header) => {
             restoring.applied += 1;
             Some(header)
         }
-        Restored::Incomplete => None,
-        Restored::Known => Delta::decode(record).ok().map(|delta| *delta.header()),
+        Restored::Incomplete | Restored::PassedOver => None,
+        Restored::Rewind(start) => return Ok(Some(start)),
+        Restored::Known => Delta::decode(value).ok().map(|delta| *delta.header()),
     };
     if let Some(header) = header {
-        restoring.last = Some(LastDelta { input_offset: header.input_offset, written_ms });
+        restoring.last = Some(LastDelta {
+            input_offset: header.input_offset,
+            provenance: Provenance::read(record.key),
+            written_ms: record.timestamp_ms,
+        });
     }
-    Ok(())
+    Ok(None)
 }

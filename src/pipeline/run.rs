@@ -41,7 +41,7 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
     let shared = Shared {
         control: Arc::default(),
         health,
-        progress: Arc::new(Progress::new(settings.workers)),
+        progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         settings,
     };

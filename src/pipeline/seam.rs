@@ -89,11 +89,17 @@ pub trait Kafka {
     /// The cluster's id, where the broker tells it.
     fn cluster_id(&self) -> &str;
 
-    /// How many partitions the topic of a role has.
+    /// How many partitions the topic of a role has now.
     fn partitions(&self, role: Role) -> Result<i32, Fault>;
 
-    /// The id of a topic, where the broker tells it: a recreated topic has another one.
+    /// The id of a topic as of the start, where the broker tells it: a recreated topic has another
+    /// one.
     fn topic_id(&self, role: Role) -> Option<String>;
+
+    /// Asks for the records of a partition before an offset to be removed, and returns at once. It
+    /// happens in its own time, wholly or not at all; what cannot be done is said by the
+    /// implementation. Without [`Capabilities::delete_records`] it is not called.
+    fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
     /// Joins the group as the worker's static member.
     fn input(&self, worker: usize) -> Result<Self::Input, Fault>;

@@ -34,6 +34,14 @@ pub const STEP_RESTORE_RECORDS_MAX: usize = 512;
 pub const CLOCK_RECORDS: usize = 64;
 /// The largest changelog record: far below any broker's limit.
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
+/// Snapshot bytes of one transaction: some 20 ms to read and encode.
+pub const SNAPSHOT_SLICE_BYTES: usize = 4 << 20;
+/// A snapshot older than this is replaced, because its ledger may have become small since.
+pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+/// How often the length of changelogs is looked at.
+pub const UPKEEP_EVERY: Duration = Duration::from_millis(250);
+/// Rows of books that one look at them reads for the metrics: some milliseconds.
+pub const CENSUS_ROWS: usize = 4_096;
 /// Without traffic a delta is written so often, to learn the broker's time.
 pub const TIME_REFRESH: Duration = Duration::from_secs(60);
 /// How long the worker waits for input before it looks at the clock and the control log again.
@@ -203,6 +211,10 @@ pub struct PipelineSettings {
     pub single_process: bool,
     /// The broker is an embedded one (`rdkafka::mocking`), which cannot do all that a real one can.
     pub embedded_broker: bool,
+    /// Bytes of deltas beyond half of the last snapshot that bring a further one.
+    pub changelog_slack_bytes: u64,
+    /// The operator states that the control topic with this id is the same as the one before it.
+    pub control_id: Option<String>,
     /// `max.message.bytes` of the output topics, by name.
     pub record_bytes_max: BTreeMap<String, usize>,
 }

@@ -51,6 +51,7 @@ pub(super) fn connect(
     let Some(kafka) = kafka else { return Ok(None) };
     let checked = retry(shutdown, || {
         kafka.check_fencing()?;
+        kafka.learn_topic_ids()?;
         check_topics(settings, &kafka)
     })?;
     if checked.is_none() || retire(directory, settings.workers, &kafka, shutdown)?.is_none() {
@@ -59,11 +60,13 @@ pub(super) fn connect(
     Ok(Some(kafka))
 }
 
-/// Every topic is there, and outputs have a partition for each of their input's.
+/// Every topic is there, and outputs have a partition for each that is processed: those of the
+/// input that the changelog has too. What the input has gained beyond waits (see `room`).
 fn check_topics<K: Kafka>(settings: &PipelineSettings, kafka: &K) -> Result<(), Fault> {
     kafka.partitions(Role::Control)?;
     for class in CLASSES {
-        let needed = kafka.partitions(Role::Input(class))?;
+        let input = kafka.partitions(Role::Input(class))?;
+        let needed = input.min(kafka.partitions(Role::Changelog(class))?);
         for role in OUTPUTS {
             let belongs = match role {
                 Role::Output(of, _) | Role::Changelog(of) => of == class,
@@ -72,9 +75,10 @@ fn check_topics<K: Kafka>(settings: &PipelineSettings, kafka: &K) -> Result<(), 
             let there = kafka.partitions(role)?;
             if belongs && there < needed {
                 return Err(Fault::Stop(format!(
-                    "topic {} has {there} partitions, its input {} has {needed}: `lethe topics \
-                     apply` adds what is missing",
+                    "topic {} has {there} partitions, {} of {} are processed: `lethe topics apply` \
+                     adds what is missing",
                     settings.topics.name(role),
+                    needed,
                     settings.topics.input(class)
                 )));
             }

@@ -26,10 +26,54 @@ pub fn metadata(sequence: u64) -> String {
     format!("{METADATA}{sequence}")
 }
 
+/// The last whole snapshot on a changelog, and what was written since: the rest of the metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) snapshot: Option<SnapshotMark>,
+    /// Bytes of the deltas since its start.
+    pub(super) since: u64,
+}
+
+/// A whole snapshot on a changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotMark {
+    /// The offset of its first record.
+    pub(super) start: i64,
+    /// When it was closed (Unix ms).
+    pub(super) at_ms: i64,
+    /// Its records' bytes.
+    pub(super) bytes: u64,
+}
+
+impl Mark {
+    /// The whole metadata.
+    pub(super) fn metadata(&self, sequence: u64) -> String {
+        let mut text = format!("{} since={}", metadata(sequence), self.since);
+        if let Some(SnapshotMark { start, at_ms, bytes }) = self.snapshot {
+            text.push_str(&format!(" snapshot={start} at={at_ms} size={bytes}"));
+        }
+        text
+    }
+
+    /// Reads a commit's metadata; none: it says nothing of it.
+    pub(super) fn read(metadata: &str) -> Option<Self> {
+        let words = metadata.strip_prefix(METADATA)?;
+        let word = |name: &str| -> Option<i64> {
+            words.split(' ').find_map(|word| word.strip_prefix(name)?.parse().ok())
+        };
+        let size = |name: &str| u64::try_from(word(name)?).ok();
+        let snapshot = || {
+            let (start, at_ms) = (word("snapshot=")?, word("at=")?);
+            Some(SnapshotMark { start, at_ms, bytes: size("size=")? })
+        };
+        Some(Self { since: size("since=")?, snapshot: snapshot() })
+    }
+}
+
 /// Reads a commit's metadata; none: the commit is not lethe's (an operator set the position).
 #[must_use]
 pub fn sequence(metadata: &str) -> Option<u64> {
-    metadata.strip_prefix(METADATA)?.parse().ok()
+    metadata.strip_prefix(METADATA)?.split(' ').next()?.parse().ok()
 }
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
@@ -85,10 +129,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 decided_at_ms,
                 DELTA_PART_BYTES_MAX,
             );
-            for part in &parts {
-                self.desk.writer.delta(&mut self.desk.output, id, part)?;
+            live.delta_bytes = parts.iter().map(|part| part.len() as u64).sum();
+            // Before the delta: the last record of a partition is always one.
+            for part in live.snapshot_slice()?.iter().chain(&parts) {
+                self.desk.writer.delta(&mut self.desk.output, id, &live.key, part)?;
             }
-            let metadata = metadata(live.store.sequence() + 1);
+            let metadata = live.upkeep.mark.metadata(live.store.sequence() + 1);
             positions.push(Position { id, offset: live.next, metadata });
         }
         self.desk.output.send_positions(&self.input, &positions)?;
@@ -127,6 +173,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.announced = true;
             live.touched = false;
             live.stirred = false;
+            live.slice_committed(id, appended, now.wall_ms)?;
             let counts = std::mem::take(&mut live.counts);
             self.desk.counters.committed(id.class, &counts);
         }
@@ -177,6 +224,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.counts = Default::default();
             live.stirred = false;
             live.touched = !live.announced;
+            live.upkeep.aborted();
         }
         Ok(())
     }
@@ -231,5 +279,17 @@ mod tests {
         assert_eq!(sequence(&metadata(42)), Some(42));
         assert_eq!(sequence(""), None);
         assert_eq!(sequence("42"), None);
+    }
+
+    #[test]
+    fn metadata_carries_where_the_last_snapshot_begins() {
+        let mut mark = Mark { snapshot: None, since: 7 };
+        assert_eq!(mark.metadata(42), "lethe/1 42 since=7");
+        assert_eq!(Mark::read(&mark.metadata(42)), Some(mark));
+        mark.snapshot = Some(SnapshotMark { start: 5, at_ms: 1_700_000_000_000, bytes: 99 });
+        assert_eq!(Mark::read(&mark.metadata(42)), Some(mark));
+        assert_eq!(sequence(&mark.metadata(42)), Some(42));
+        assert_eq!(Mark::read(&metadata(42)), None);
+        assert_eq!(Mark::read("lethe/1 42 since=x"), None);
     }
 }

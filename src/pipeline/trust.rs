@@ -4,6 +4,7 @@ use lethe_engine::Engine;
 
 use super::clock::{HostClock, Now};
 use super::partition::LastDelta;
+use super::provenance::differs;
 use super::seam::{Fault, Kafka, LogReader, Role};
 use super::settings::CONTROL_LAG_MS;
 use super::worker::Worker;
@@ -24,15 +25,36 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             format!("it ends at {}, but was applied to {applied}", bounds.end)
         };
+        self.distrust_control(&why);
+        Ok(true)
+    }
+
+    /// Compares the control topic with the one that the ledger's last delta was decided under, and
+    /// gives back whose offsets the partition's deltas carry from now on: as long as the topic is
+    /// another one, the old one's.
+    pub(super) fn control_id(&mut self, before: Option<&String>) -> Option<String> {
+        let now = self.kafka.topic_id(Role::Control);
+        if !differs(before, now.as_ref()) || self.desk.settings.control_id == now {
+            return now.or_else(|| before.cloned());
+        }
+        if let (Some(before), Some(now)) = (before, &now) {
+            self.distrust_control(&format!(
+                "its id is {now}, but that of the topic that was applied is {before}. If it holds \
+                 the same records at the same offsets, say so with topics.control_id = \"{now}\""
+            ));
+        }
+        before.cloned()
+    }
+
+    fn distrust_control(&self, why: &str) {
         let why = format!("the control topic was recreated or truncated: {why}");
-        if control.broken(why.clone()) {
+        if self.desk.control.broken(why.clone()) {
             tracing::error!(
-                "{why}; every tombstone stands still until its records are back and \
-                             lethe is restarted"
+                "{why}; every tombstone stands still until its records are back and lethe is \
+                 restarted"
             );
             self.health.caution(Some(why));
         }
-        Ok(true)
     }
 
     /// Whether the control topic has lost the order of what the ledger has not applied: compaction
@@ -40,7 +62,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     pub(super) fn control_gap(
         &self,
         engine: &Engine,
-        last: Option<LastDelta>,
+        last: Option<&LastDelta>,
         now: Now,
     ) -> Option<String> {
         let (last, end) = (last?, self.desk.control.end()?);

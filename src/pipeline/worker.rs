@@ -4,9 +4,11 @@
 //! step returns within a bounded time, so that a simulation can drive it, crash it between any two
 //! calls, and give it any time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lethe_engine::Class;
 use lethe_state::Memory;
 
 use super::clock::{HostClock, Now, Time};
@@ -63,6 +65,12 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) reading: Option<PartitionId>,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
+    /// When changelogs are looked at again.
+    pub(super) upkeep_at: Duration,
+    /// Whose books are counted next.
+    pub(super) census_turn: usize,
+    /// Changelog records that restores have read since the last report.
+    pub(super) restored: BTreeMap<Class, u64>,
     rest_until: Duration,
     backoff: Duration,
     /// What was last said of a trouble that goes on, so that it is said once.
@@ -99,6 +107,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             output_ready: false,
             reading: None,
             replaced: Vec::new(),
+            upkeep_at: Duration::ZERO,
+            census_turn: 0,
+            restored: BTreeMap::new(),
             rest_until: Duration::ZERO,
             backoff: BACKOFF_MIN,
             said: None,
@@ -134,10 +145,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
         self.refresh_time(now);
+        self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
         }
-        self.report(now);
+        self.report(now)?;
         Ok(Next::Now)
     }
 
@@ -272,15 +284,17 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
     }
 
-    fn report(&mut self, now: Now) {
+    fn report(&mut self, now: Now) -> Result<(), PipelineError> {
         if !self.progress.is_due(self.number, now) {
-            return;
+            return Ok(());
         }
         let overdue_since_ms = self.desk.live().filter_map(|(_, live)| live.overdue_since_ms).min();
         let lag_ms = match (self.desk.time.ending_ms(now), overdue_since_ms) {
             (Some(ending_ms), Some(since_ms)) => ending_ms.saturating_sub(since_ms).max(0),
             (_, None) | (None, _) => 0,
         };
-        self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now));
+        let holdings = self.holdings(now)?;
+        self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now), holdings);
+        Ok(())
     }
 }

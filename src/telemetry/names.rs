@@ -68,6 +68,12 @@ pub const RESTORED_RECORDS: &str = "lethe_restored_records_total";
 pub const RESTORE_REMAINING: &str = "lethe_restore_remaining_records";
 /// Local state on disk.
 pub const STATE_BYTES: &str = "lethe_state_bytes";
+/// Changelogs from their last snapshot on.
+pub const CHANGELOG_BYTES: &str = "lethe_changelog_bytes";
+/// The age of the oldest snapshot.
+pub const SNAPSHOT_AGE: &str = "lethe_snapshot_age_seconds";
+/// Removals of records from changelogs.
+pub const CHANGELOG_REMOVALS: &str = "lethe_changelog_removals_total";
 /// Which version runs.
 pub const BUILD_INFO: &str = "lethe_build_info";
 
@@ -150,5 +156,27 @@ pub const METRICS: &[Metric] = &[
         "Changelog records that the restores under way still have to read.",
     ),
     measured(gauge(STATE_BYTES, &[], "Local state on disk."), Unit::Bytes),
+    measured(
+        gauge(
+            CHANGELOG_BYTES,
+            &[],
+            "Changelogs of this process's partitions from their last snapshots on, before compression.",
+        ),
+        Unit::Bytes,
+    ),
+    measured(
+        gauge(
+            SNAPSHOT_AGE,
+            &[],
+            "Age of the oldest snapshot of a partition; 0: there is none yet.",
+        ),
+        Unit::Seconds,
+    ),
+    counter(
+        CHANGELOG_REMOVALS,
+        &["result"],
+        "Removals of the records before a snapshot: done, failed, refused (the changelog then grows \
+         until the broker allows it).",
+    ),
     gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
 ];

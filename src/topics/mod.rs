@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use plan::{Change, Plan, SettingChange, plan};
+pub use plan::{Asked, Change, Plan, SettingChange, plan};
 pub use render::Rendered;
 
 /// A topic as the broker describes it.

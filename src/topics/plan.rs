@@ -73,11 +73,19 @@ pub struct Outliving {
     pub bytes_outlive: String,
 }
 
+/// What an operator has asked for beside what is always done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Missing inputs are to be created too.
+    pub with_inputs: bool,
+    /// Partitions that an input has gained are accepted: keys have moved to them.
+    pub accept_partitions: bool,
+}
+
 /// Compares the topics that are there with what lethe needs.
 ///
-/// `with_inputs`: missing inputs are to be created too.
 #[must_use]
-pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, with_inputs: bool) -> Plan {
+pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, asked: Asked) -> Plan {
     let mut plan = Plan { changes: vec![], problems: vec![], warnings: vec![], topics: vec![] };
     let mut inputs = Current::new();
     for class in CLASSES {
@@ -85,7 +93,7 @@ pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, with_input
         if let Some(input) = current.get(name) {
             plan.check_input(name, input, making);
             inputs.insert(name.to_owned(), input.clone());
-        } else if with_inputs {
+        } else if asked.with_inputs {
             let partitions = making.input_partitions;
             let (topic, settings) = (name.to_owned(), input_settings(making));
             let made = settings.iter().cloned().collect();
@@ -101,7 +109,7 @@ pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, with_input
         }
     }
     for wanted in outputs(topics, making, &inputs) {
-        plan.check(&wanted, current.get(&wanted.name));
+        plan.check(&wanted, current.get(&wanted.name), asked);
         plan.outliving(&wanted.name, wanted.kind, outlive(&wanted, current.get(&wanted.name)));
     }
     plan
@@ -115,7 +123,7 @@ impl Plan {
         self.changes.iter().filter(creates).cloned().collect()
     }
 
-    fn check(&mut self, wanted: &Wanted, current: Option<&Topic>) {
+    fn check(&mut self, wanted: &Wanted, current: Option<&Topic>, asked: Asked) {
         let topic = wanted.name.clone();
         let Some(current) = current else {
             let setting = |(name, rule): &(&'static str, super::wanted::Rule)| {
@@ -127,7 +135,7 @@ impl Plan {
             self.changes.push(Change::Create { topic, partitions, settings });
             return;
         };
-        self.check_partitions(wanted, current.partitions);
+        self.check_partitions(wanted, current.partitions, asked);
         let settings: Vec<_> = wanted
             .settings
             .iter()
@@ -142,8 +150,20 @@ impl Plan {
         }
     }
 
-    fn check_partitions(&mut self, wanted: &Wanted, from: i32) {
+    fn check_partitions(&mut self, wanted: &Wanted, from: i32, asked: Asked) {
         match wanted.partitions {
+            // The changelog's partitions are those that are processed (see the pipeline's `room`).
+            Partitions::AtLeast(to)
+                if from < to && wanted.kind == Kind::Changelog && !asked.accept_partitions =>
+            {
+                self.warnings.push(format!(
+                    "the input of {} has {to} partitions, of which {from} were accepted: the others \
+                     wait. Keys have moved to them, and what is known of their records has not: \
+                     let no record be under way (wait for the transit limit), then accept them \
+                     with `lethe topics apply --accept-partitions`",
+                    wanted.name
+                ));
+            }
             Partitions::AtLeast(to) if from < to => {
                 self.changes.push(Change::AddPartitions { topic: wanted.name.clone(), from, to });
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::check_control_settings;
 use super::wanted::Rule;
-use super::{Change, Current, Plan, Rendered, Topic, plan};
+use super::{Asked, Change, Current, Plan, Rendered, Topic, plan};
 use crate::config::TopicMaking;
 use crate::pipeline::settings::Topics;
 
@@ -58,7 +58,7 @@ fn applied(mut current: Current, changes: &[Change]) -> Current {
 }
 
 fn plan_of(current: &Current) -> Plan {
-    plan(&Topics::default(), &MAKING, current, false)
+    plan(&Topics::default(), &MAKING, current, Asked::default())
 }
 
 /// Everything as it must be, over inputs of so many partitions.
@@ -174,7 +174,6 @@ fn outputs_grow_with_their_input_and_run_leaves_that_to_the_operator() {
         changes.concat(),
         "~ store.messages: 4 partitions become 6\n\
          ~ transit.messages: 4 partitions become 6\n\
-         ~ lethe.changelog.im.messages: 4 partitions become 6\n\
          ~ lethe.audit: 4 partitions become 6\n\
          ~ lethe.dlq: 4 partitions become 6\n"
     );
@@ -194,7 +193,8 @@ fn an_input_that_is_missing_is_a_problem_unless_lethe_is_told_to_make_it() {
     assert!(!text.contains("store.profiles") && text.contains("store.messages"), "{text}");
     assert!(!text.contains("lethe.dlq"), "how wide it must be is not known yet: {text}");
 
-    let told = plan(&Topics::default(), &MAKING, &current, true);
+    let asked = Asked { with_inputs: true, ..Asked::default() };
+    let told = plan(&Topics::default(), &MAKING, &current, asked);
     assert_eq!(told.problems, Vec::<String>::new());
     let text = Rendered(&told).to_string();
     assert!(text.starts_with("+ create im.profiles with 4 partitions\n"), "{text}");
@@ -222,6 +222,27 @@ fn an_input_that_keeps_content_longer_than_the_transit_limit_is_warned_of() {
             None => assert_eq!(plan.warnings, Vec::<String>::new()),
         }
     }
+}
+
+#[test]
+fn partitions_that_an_input_gains_are_added_to_its_changelog_once_they_are_accepted() {
+    let mut current = complete(4);
+    current.get_mut("im.messages").unwrap().partitions = 6;
+    let widened = |plan: &Plan| -> Vec<String> {
+        let name = |change: &Change| match change {
+            Change::AddPartitions { topic, from: 4, to: 6 } => Some(topic.clone()),
+            Change::AddPartitions { .. } | Change::Create { .. } | Change::Set { .. } => None,
+        };
+        plan.changes.iter().filter_map(name).collect()
+    };
+    let plan_without = plan_of(&current);
+    assert!(!widened(&plan_without).contains(&"lethe.changelog.im.messages".to_owned()));
+    assert!(widened(&plan_without).contains(&"store.messages".to_owned()));
+    assert!(plan_without.warnings.concat().contains("--accept-partitions"));
+    let asked = Asked { accept_partitions: true, ..Asked::default() };
+    let accepted = plan(&Topics::default(), &MAKING, &current, asked);
+    assert!(widened(&accepted).contains(&"lethe.changelog.im.messages".to_owned()));
+    assert_eq!(accepted.warnings, Vec::<String>::new());
 }
 
 #[test]

@@ -22,6 +22,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod rows;
 
 pub use decode::{Delta, DeltaError, Row};
 pub(crate) use encode::DeltaWriter;
@@ -33,7 +34,6 @@ pub const DELTA_FORMAT: u8 = 1;
 const PARTS_AT: usize = 13;
 const ROWS_AT: usize = 41;
 const HEADER_BYTES: usize = 45;
-const CHECKSUM_BYTES: usize = 4;
 
 /// What a part of a delta says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,27 @@ pub enum StateError {
         /// The sequence of the delta that was read.
         found: u64,
     },
+    /// The changelog begins behind its first delta, and holds no whole snapshot.
+    #[error(
+        "the changelog begins with delta {found} and holds no complete snapshot, so that the state in {} \
+         cannot be restored: records were removed from it; restore the topic's records",
+        .dir.display()
+    )]
+    NoSnapshot {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The sequence of the first delta that was read.
+        found: u64,
+    },
+    /// The store had begun to take in a snapshot.
+    #[error(
+        "the state in {} is of an interrupted restore: it has to be restored again",
+        .dir.display()
+    )]
+    Interrupted {
+        /// The store's directory.
+        dir: PathBuf,
+    },
     /// A part of a delta came without the parts before it.
     #[error(
         "part {found} of delta {sequence} came where part {expected} was due, restoring {}",
@@ -131,12 +152,16 @@ impl StateError {
     pub const fn remedy(&self) -> Remedy {
         match self {
             Self::Io { .. } => Remedy::Retry,
-            Self::Corrupt { .. } | Self::Gap { .. } | Self::PartMissing { .. } => Remedy::Rebuild,
+            Self::Corrupt { .. }
+            | Self::Gap { .. }
+            | Self::PartMissing { .. }
+            | Self::Interrupted { .. } => Remedy::Rebuild,
             Self::Locked { .. }
             | Self::OtherIdentity { .. }
             | Self::OtherFormat { .. }
             | Self::Foreign { .. }
             | Self::Delta { .. }
+            | Self::NoSnapshot { .. }
             | Self::Row(_) => Remedy::Stop,
         }
     }

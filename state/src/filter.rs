@@ -78,12 +78,19 @@ impl Forgetting {
 
     /// The compaction filter.
     pub(crate) fn filter(&self) -> impl CompactionFilterFn + Send + 'static {
-        let Self { rule, lines } = self.clone();
+        let this = self.clone();
         move |_level, key: &[u8], value: &[u8]| {
-            let is_forgotten =
-                !is_reserved(key) && (rule.forget)(key, value, &|tenant| lines.get(tenant));
-            if is_forgotten { CompactionDecision::Remove } else { CompactionDecision::Keep }
+            if this.is_forgotten(key, value) {
+                CompactionDecision::Remove
+            } else {
+                CompactionDecision::Keep
+            }
         }
+    }
+
+    /// Whether a row may be dropped.
+    pub(crate) fn is_forgotten(&self, key: &[u8], value: &[u8]) -> bool {
+        !is_reserved(key) && (self.rule.forget)(key, value, &|tenant| self.lines.get(tenant))
     }
 }
 

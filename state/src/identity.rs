@@ -15,12 +15,13 @@ pub struct Identity {
     pub cluster: String,
     /// The input topic.
     pub topic: String,
-    /// The input topic's id, where the broker tells it. Compared where both sides know it; a store that
-    /// does not know it yet learns it.
-    pub topic_id: Option<String>,
+    /// The id of the changelog, of which the store is a prefix, where the broker tells it. Compared where both
+    /// sides know it; a store that does not know it yet learns it.
+    pub changelog_id: Option<String>,
     /// The partition of the input topic.
     pub partition: i32,
-    /// How many partitions the input topic has: keys move between partitions when this changes.
+    /// How many partitions of the input topic are processed: keys move between partitions when this
+    /// changes. A store takes over a greater number: whoever opens it has made sure that it is meant.
     pub partitions: i32,
 }
 
@@ -31,8 +32,8 @@ pub enum IdentityField {
     Cluster,
     /// The topic's name.
     Topic,
-    /// The topic's id: it was deleted and made anew.
-    TopicId,
+    /// The changelog's id: it was deleted and made anew.
+    ChangelogId,
     /// The partition.
     Partition,
     /// The number of the topic's partitions.
@@ -44,7 +45,7 @@ impl fmt::Display for IdentityField {
         f.write_str(match self {
             Self::Cluster => "the cluster",
             Self::Topic => "the topic",
-            Self::TopicId => "the topic with the id",
+            Self::ChangelogId => "the changelog with the id",
             Self::Partition => "partition",
             Self::Partitions => "a topic whose number of partitions is",
         })
@@ -57,7 +58,9 @@ impl Identity {
         let mut row = vec![LAYOUT];
         row.extend_from_slice(&self.partition.to_be_bytes());
         row.extend_from_slice(&self.partitions.to_be_bytes());
-        for text in [&self.cluster, &self.topic, self.topic_id.as_ref().unwrap_or(&String::new())] {
+        for text in
+            [&self.cluster, &self.topic, self.changelog_id.as_ref().unwrap_or(&String::new())]
+        {
             // Names of a cluster and a topic are at most a few hundred bytes long.
             row.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
             row.extend_from_slice(text.as_bytes());
@@ -74,11 +77,11 @@ impl Identity {
         let (partitions, row) = row.split_first_chunk()?;
         let (cluster, row) = read_text(row)?;
         let (topic, row) = read_text(row)?;
-        let (topic_id, row) = read_text(row)?;
+        let (changelog_id, row) = read_text(row)?;
         row.is_empty().then(|| Self {
             cluster: cluster.to_owned(),
             topic: topic.to_owned(),
-            topic_id: (!topic_id.is_empty()).then(|| topic_id.to_owned()),
+            changelog_id: (!changelog_id.is_empty()).then(|| changelog_id.to_owned()),
             partition: i32::from_be_bytes(*partition),
             partitions: i32::from_be_bytes(*partitions),
         })
@@ -101,19 +104,19 @@ impl Identity {
         if self.topic != expected.topic {
             return other(IdentityField::Topic, &self.topic, &expected.topic);
         }
-        if let (Some(found), Some(expected)) = (&self.topic_id, &expected.topic_id)
+        if let (Some(found), Some(expected)) = (&self.changelog_id, &expected.changelog_id)
             && found != expected
         {
-            return other(IdentityField::TopicId, found, expected);
+            return other(IdentityField::ChangelogId, found, expected);
         }
         if self.partition != expected.partition {
             return other(IdentityField::Partition, &self.partition, &expected.partition);
         }
-        if self.partitions != expected.partitions {
+        if self.partitions > expected.partitions {
             return other(IdentityField::Partitions, &self.partitions, &expected.partitions);
         }
-        let topic_id = self.topic_id.or_else(|| expected.topic_id.clone());
-        Ok(Self { topic_id, ..expected.clone() })
+        let changelog_id = self.changelog_id.or_else(|| expected.changelog_id.clone());
+        Ok(Self { changelog_id, ..expected.clone() })
     }
 }
 

@@ -19,12 +19,13 @@
 //! | key | value |
 //! |---|---|
 //! | `00 'F'` | the 11 bytes `lethe-state`, then the format version (u32) |
-//! | `00 'I'` | the [`Identity`]: the layout (a byte, 1), partition (i32), partitions (i32), then cluster, topic and topic id, each its length (u32) and its UTF-8 bytes; an unknown topic id is empty |
+//! | `00 'I'` | the [`Identity`]: the layout (a byte, 1), partition (i32), partitions (i32), then cluster, topic and changelog id, each its length (u32) and its UTF-8 bytes; an unknown id is empty |
 //! | `00 'P'` | the position: sequence (u64) of the last delta applied, next changelog offset (i64) |
+//! | `00 'R'` | while a snapshot is taken in: the sequence (u64) up to which deltas must follow |
 //!
 //! # Map
 //! [`store`](Store) opens and writes, `overlay` holds the batch, `scan` merges the two, `restore` collects a
-//! delta's parts, [`delta`] is the format of the changelog, `filter` forgets, `reserved` and `identity` are
+//! delta's parts, [`delta`] and [`snapshot`] are the formats of the changelog, `filter` forgets, `reserved` and `identity` are
 //! the rows above, `options` and `memory` configure RocksDB.
 
 pub mod delta;
@@ -37,6 +38,7 @@ mod overlay;
 mod reserved;
 mod restore;
 mod scan;
+pub mod snapshot;
 mod store;
 
 pub use delta::{Delta, DeltaError, DeltaHeader};
@@ -46,4 +48,5 @@ pub use identity::{Identity, IdentityField};
 pub use memory::Memory;
 pub use reserved::{FORMAT_VERSION, RESERVED_TAG};
 pub use restore::Restored;
+pub use snapshot::{SnapshotCursor, SnapshotSlice};
 pub use store::Store;

@@ -84,9 +84,26 @@ fn set_levels(options: &mut Options) {
     options.set_periodic_compaction_seconds(PERIODIC_COMPACTION_SECONDS);
 }
 
+/// The options of a file that is written beside a store and taken in later.
+pub(crate) fn file() -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_block_based_table_factory(&blocks());
+    options
+}
+
 fn table(memory: &Memory) -> BlockBasedOptions {
-    let mut table = BlockBasedOptions::default();
+    let mut table = blocks();
     table.set_block_cache(memory.cache());
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table
+}
+
+fn blocks() -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
     table.set_block_size(BLOCK_BYTES);
     table.set_bloom_filter(FILTER_BITS_A_KEY, false);
     table.set_whole_key_filtering(true);
@@ -94,10 +111,6 @@ fn table(memory: &Memory) -> BlockBasedOptions {
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_partition_filters(true);
     table.set_metadata_block_size(METADATA_BLOCK_BYTES);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_cache_index_and_filter_blocks_with_high_priority(true);
-    table.set_pin_top_level_index_and_filter(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table
 }
 
@@ -123,5 +136,12 @@ pub(crate) fn scan(to: &[u8], rows_max: usize) -> ReadOptions {
         options.set_readahead_size(READAHEAD_BYTES);
         options.fill_cache(false);
     }
+    options
+}
+
+/// The options of a read that sees what is on disk alone.
+pub(crate) fn persisted() -> ReadOptions {
+    let mut options = get();
+    options.set_read_tier(rocksdb::ReadTier::Persisted);
     options
 }

@@ -18,6 +18,9 @@ pub(crate) const FORMAT_KEY: &[u8] = &[RESERVED_TAG, b'F'];
 pub(crate) const IDENTITY_KEY: &[u8] = &[RESERVED_TAG, b'I'];
 pub(crate) const POSITION_KEY: &[u8] = &[RESERVED_TAG, b'P'];
 
+/// There while the store has a snapshot, but not yet the deltas that make it whole.
+pub(crate) const RESTORING_KEY: &[u8] = &[RESERVED_TAG, b'R'];
+
 const MAGIC: &[u8] = b"lethe-state";
 
 /// Whether a key is this crate's own (or empty, which no row's is).

@@ -9,7 +9,130 @@ use std::path::Path;
 use crate::delta::{Delta, DeltaHeader};
 use crate::error::StateError;
 use crate::filter::Forgetting;
-use crate::store::Writes;
+use crate::options;
+use crate::reserved::{Position, RESTORING_KEY};
+use crate::snapshot::{self, Ingest, SnapshotRecord};
+use crate::store::{Store, Writes};
+
+impl Store {
+    /// Applies a record of the changelog, and moves on to the offset after it. The parts of a delta are collected
+    /// until the last is there. After an error the store is as it was before the delta.
+    ///
+    /// An empty store takes in the first whole snapshot that it meets, and passes over the deltas until then, but
+    /// for those that begin with the first. Any other store passes over snapshots.
+    ///
+    /// # Panics
+    /// If a batch is at hand: a fault of the caller's.
+    pub fn restore(
+        &mut self,
+        record: &[u8],
+        next_changelog_offset: i64,
+    ) -> Result<Restored, StateError> {
+        assert!(!self.is_dirty(), "a restore comes before the first batch");
+        let refused = |source| StateError::Delta { dir: self.dir.clone(), source };
+        if let Some(found) = snapshot::read(record).map_err(refused)? {
+            return self.restore_snapshot(found, next_changelog_offset);
+        }
+        let applied = self.position.sequence;
+        if applied == 0 {
+            let sequence = Delta::decode(record).map_err(refused)?.header().sequence;
+            if self.ingest.is_some() || sequence > 1 {
+                self.passed_over.get_or_insert(sequence);
+                return Ok(Restored::PassedOver);
+            }
+        }
+        match self.assembly.add(record, applied, &self.forgetting, &self.dir)? {
+            Collected::Whole(header, writes) => {
+                let changelog_offset = next_changelog_offset;
+                self.write(writes, Position { sequence: header.sequence, changelog_offset })?;
+                Ok(Restored::Applied(header))
+            }
+            Collected::Incomplete => Ok(Restored::Incomplete),
+            Collected::Known => {
+                self.move_on(next_changelog_offset);
+                Ok(Restored::Known)
+            }
+        }
+    }
+
+    /// To be called once the changelog is read to its end: whether nothing is missing.
+    pub fn check_whole(&self) -> Result<(), StateError> {
+        let missing = match (self.incomplete_until, self.passed_over) {
+            (Some(until), _) => Some(until),
+            (None, Some(found)) if self.position.sequence == 0 => Some(found),
+            (None, Some(_) | None) => None,
+        };
+        match missing {
+            Some(found) => Err(StateError::NoSnapshot { dir: self.dir.clone(), found }),
+            None => Ok(()),
+        }
+    }
+
+    fn restore_snapshot(
+        &mut self,
+        record: SnapshotRecord<'_>,
+        next_changelog_offset: i64,
+    ) -> Result<Restored, StateError> {
+        if self.position.sequence > 0 || self.assembly.is_waiting() {
+            self.move_on(next_changelog_offset);
+            return Ok(Restored::PassedOver);
+        }
+        match record {
+            SnapshotRecord::Part { sequence, part: 1, rows } => {
+                self.ingest = None;
+                let mut ingest = Ingest::begin(&self.dir, sequence, next_changelog_offset - 1)?;
+                ingest.add(rows, &self.forgetting)?;
+                self.ingest = Some(ingest);
+            }
+            SnapshotRecord::Part { sequence, part, rows } => {
+                // What does not go on from the part before it is of an interrupted snapshot.
+                let goes_on =
+                    |ingest: &Ingest| ingest.sequence == sequence && ingest.parts + 1 == part;
+                if let Some(mut ingest) = self.ingest.take().filter(goes_on) {
+                    ingest.add(rows, &self.forgetting)?;
+                    self.ingest = Some(ingest);
+                }
+            }
+            SnapshotRecord::End { sequence, parts, closed } => {
+                let ends = |ingest: &Ingest| ingest.sequence == sequence && ingest.parts == parts;
+                if let Some(ingest) = self.ingest.take().filter(ends) {
+                    return self.take_in(ingest, closed).map(Restored::Rewind);
+                }
+            }
+        }
+        Ok(Restored::PassedOver)
+    }
+
+    /// Makes a snapshot that is there whole the store's content. Gives the offset of its first record: the deltas
+    /// behind it are next.
+    fn take_in(&mut self, ingest: Ingest, closed: u64) -> Result<i64, StateError> {
+        let position = Position { sequence: ingest.sequence, changelog_offset: ingest.start };
+        let (files, books) = ingest.finish()?;
+        let mark = self.db.put_opt(RESTORING_KEY, closed.to_be_bytes(), &options::write());
+        mark.map_err(|error| self.failed(error))?;
+        self.flush()?;
+        if !files.is_empty() {
+            let taken = self.db.ingest_external_file_opts(&snapshot::ingest_options(), files);
+            taken.map_err(|error| self.failed(error))?;
+        }
+        snapshot::clean(&self.dir)?;
+        for (key, value) in &books {
+            self.forgetting.learn(key, value);
+        }
+        self.incomplete_until = Some(closed);
+        self.passed_over = None;
+        self.write(Writes::default(), position)?;
+        Ok(position.changelog_offset)
+    }
+
+    /// Nothing is to be done about the records before an offset.
+    fn move_on(&mut self, next_changelog_offset: i64) {
+        if !self.assembly.is_waiting() {
+            let offset = &mut self.position.changelog_offset;
+            *offset = next_changelog_offset.max(*offset);
+        }
+    }
+}
 
 /// What became of a record of the changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +143,11 @@ pub enum Restored {
     Incomplete,
     /// Its delta had been applied before.
     Known,
+    /// It is a part of a snapshot, or a delta that is applied after one.
+    PassedOver,
+    /// A snapshot was taken in, which began at this offset: the records from there on are to be read again, for
+    /// the deltas that lie among and behind the snapshot's.
+    Rewind(i64),
 }
 
 /// A record, put with those before it.

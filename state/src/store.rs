@@ -1,7 +1,7 @@
 //! One partition's ledger: RocksDB with the overlay on top.
 
 use lethe_engine::{Ledger, Rows};
-use rocksdb::{DB, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Options, ReadOptions, WriteBatch, WriteOptions, properties};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,11 @@ use crate::filter::{Forgetting, Rule};
 use crate::identity::Identity;
 use crate::memory::Memory;
 use crate::overlay::Overlay;
-use crate::reserved::{self, FORMAT_KEY, IDENTITY_KEY, POSITION_KEY, Position, is_reserved};
-use crate::restore::{Assembly, Collected, Restored};
+use crate::reserved::{
+    self, FORMAT_KEY, IDENTITY_KEY, POSITION_KEY, Position, RESTORING_KEY, is_reserved,
+};
+use crate::restore::Assembly;
+use crate::snapshot::{self, Ingest, SnapshotCursor, SnapshotSlice};
 use crate::{options, scan};
 
 /// One partition's ledger, in a RocksDB directory of its own.
@@ -20,12 +23,18 @@ use crate::{options, scan};
 /// Reads see the changes of the batch at hand. Dropping a store writes what is committed to disk; what a crash
 /// leaves is what the last flush had seen.
 pub struct Store {
-    dir: PathBuf,
-    db: DB,
-    position: Position,
+    pub(crate) dir: PathBuf,
+    pub(crate) db: DB,
+    pub(crate) position: Position,
     overlay: Overlay,
-    assembly: Assembly,
-    forgetting: Forgetting,
+    pub(crate) assembly: Assembly,
+    pub(crate) forgetting: Forgetting,
+    /// A snapshot that is being taken in.
+    pub(crate) ingest: Option<Ingest>,
+    /// The sequence that a snapshot that was taken in needs to be whole.
+    pub(crate) incomplete_until: Option<u64>,
+    /// The first delta that an empty store had to pass over, because those before it are gone.
+    pub(crate) passed_over: Option<u64>,
     get_options: ReadOptions,
     write_options: WriteOptions,
 }
@@ -55,11 +64,15 @@ impl Store {
             overlay: Overlay::default(),
             assembly: Assembly::default(),
             forgetting,
+            ingest: None,
+            incomplete_until: None,
+            passed_over: None,
             get_options: options::get(),
             write_options: options::write(),
         };
         if reserved::check_format(&store.db, dir)? {
             store.check_identity(identity)?;
+            store.check_whole_on_disk()?;
             store.read_position()?;
             store.learn_lines()?;
         } else {
@@ -70,6 +83,7 @@ impl Store {
 
     /// Removes a store's directory, if it is there.
     pub fn destroy(dir: &Path) -> Result<(), StateError> {
+        snapshot::clean(dir)?;
         if !dir.exists() {
             return Ok(());
         }
@@ -147,38 +161,59 @@ impl Store {
         self.overlay.clear();
     }
 
-    /// Applies a record of the changelog, and moves on to the offset after it. The parts of a delta are collected
-    /// until the last is there. After an error the store is as it was before the delta.
-    ///
-    /// # Panics
-    /// If a batch is at hand: a fault of the caller's.
-    pub fn restore(
-        &mut self,
-        record: &[u8],
-        next_changelog_offset: i64,
-    ) -> Result<Restored, StateError> {
-        assert!(!self.is_dirty(), "a restore comes before the first batch");
-        let applied = self.position.sequence;
-        match self.assembly.add(record, applied, &self.forgetting, &self.dir)? {
-            Collected::Whole(header, writes) => {
-                let changelog_offset = next_changelog_offset;
-                self.write(writes, Position { sequence: header.sequence, changelog_offset })?;
-                Ok(Restored::Applied(header))
-            }
-            Collected::Incomplete => Ok(Restored::Incomplete),
-            Collected::Known => {
-                if !self.assembly.is_waiting() {
-                    let offset = &mut self.position.changelog_offset;
-                    *offset = next_changelog_offset.max(*offset);
-                }
-                Ok(Restored::Known)
-            }
-        }
-    }
-
     /// Writes everything that is committed to disk: a crash finds it from now on.
     pub fn flush(&self) -> Result<(), StateError> {
         self.db.flush().map_err(|error| self.failed(error))
+    }
+
+    /// Begins to write to disk what is committed, and does not wait for it.
+    pub fn flush_soon(&self) -> Result<(), StateError> {
+        let mut options = rocksdb::FlushOptions::default();
+        options.set_wait(false);
+        self.db.flush_opt(&options).map_err(|error| self.failed(error))
+    }
+
+    /// The offset of the changelog to read on from after a crash.
+    pub fn flushed_offset(&self) -> Result<i64, StateError> {
+        let row = self.db.get_opt(POSITION_KEY, &options::persisted());
+        let row = row.map_err(|error| self.failed(error))?;
+        let position = row.map_or(Some(Position::default()), |row| Position::read(&row));
+        let position = position.ok_or_else(|| self.corrupt("the position row"))?;
+        Ok(position.changelog_offset)
+    }
+
+    /// About how many bytes the store takes on disk, or will once its memory is written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let number = |name| self.db.property_int_value(name).ok().flatten().unwrap_or_default();
+        number(properties::TOTAL_SST_FILES_SIZE) + number(properties::CUR_SIZE_ALL_MEM_TABLES)
+    }
+
+    /// Begins to write the ledger to its changelog, as of the last delta that is committed.
+    #[must_use]
+    pub const fn begin_snapshot(&self) -> SnapshotCursor {
+        SnapshotCursor { sequence: self.position.sequence, parts: 0, after: Vec::new() }
+    }
+
+    /// The next slice of a snapshot: about `slice_bytes_max` of rows as they are committed now, in records of
+    /// about `part_bytes_max`. The cursor is used again if the slice does not come to be committed. The slice's
+    /// records go before the [delta](Store::delta) of the same transaction.
+    pub fn snapshot_slice(
+        &self,
+        cursor: &SnapshotCursor,
+        part_bytes_max: usize,
+        slice_bytes_max: usize,
+    ) -> Result<SnapshotSlice, StateError> {
+        let closed = self.position.sequence;
+        snapshot::write_slice(
+            &self.db,
+            &self.forgetting,
+            cursor,
+            closed,
+            part_bytes_max,
+            slice_bytes_max,
+        )
+        .map_err(|error| self.failed(error))
     }
 
     /// Compacts everything now, and forgets what can be forgotten, rather than when RocksDB comes to it.
@@ -191,7 +226,7 @@ impl Store {
     }
 
     /// The only way into RocksDB: rows and position in one write, then the lines of what is written.
-    fn write(&mut self, writes: Writes, position: Position) -> Result<(), StateError> {
+    pub(crate) fn write(&mut self, writes: Writes, position: Position) -> Result<(), StateError> {
         let Writes { mut batch, books } = writes;
         for (key, value) in &books {
             if value.is_none()
@@ -201,11 +236,18 @@ impl Store {
             }
         }
         batch.put(POSITION_KEY, position.row());
+        let whole = self.incomplete_until.is_some_and(|until| position.sequence >= until);
+        if whole {
+            batch.delete(RESTORING_KEY);
+        }
         self.db.write_opt(batch, &self.write_options).map_err(|error| self.failed(error))?;
         for (key, value) in &books {
             if let Some(value) = value {
                 self.forgetting.learn(key, value);
             }
+        }
+        if whole {
+            self.incomplete_until = None;
         }
         self.position = position;
         self.assembly.clear();
@@ -232,6 +274,14 @@ impl Store {
             .map_err(|error| self.failed(error))
     }
 
+    fn check_whole_on_disk(&self) -> Result<(), StateError> {
+        let mark = self.db.get(RESTORING_KEY).map_err(|error| self.failed(error))?;
+        match mark {
+            Some(_) => Err(StateError::Interrupted { dir: self.dir.clone() }),
+            None => Ok(()),
+        }
+    }
+
     fn read_position(&mut self) -> Result<(), StateError> {
         let row = self.reserved_row(POSITION_KEY)?;
         self.position = Position::read(&row).ok_or_else(|| self.corrupt("the position row"))?;
@@ -255,7 +305,7 @@ impl Store {
         row.ok_or_else(|| self.corrupt("a reserved row is missing"))
     }
 
-    fn failed(&self, error: rocksdb::Error) -> StateError {
+    pub(crate) fn failed(&self, error: rocksdb::Error) -> StateError {
         StateError::from_rocksdb(&self.dir, error)
     }
 

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod brokers;
+mod changelogs;
 mod configs;
 mod control_trust;
 mod edits;

@@ -59,6 +59,12 @@ pub(super) fn whole(settings: &PipelineSettings) -> ClientConfig {
     config
 }
 
+/// A client that changes topics.
+pub(super) fn admin(settings: &PipelineSettings) -> ClientConfig {
+    let not_for: Vec<&str> = PRODUCER_ONLY.into_iter().chain(CONSUMER_ONLY).collect();
+    common(settings, &not_for)
+}
+
 fn consumer(settings: &PipelineSettings) -> ClientConfig {
     let mut config = common(settings, &PRODUCER_ONLY);
     for (name, value) in [

@@ -45,6 +45,21 @@ pub(super) fn fenced_instance(what: &str) -> Fault {
     ))
 }
 
+/// A topic's id could not be asked for. Brokers that know no ids, and operators who do not allow
+/// the question, leave lethe without one: it then knows a recreated topic by its offsets alone.
+pub(super) fn topic_id(name: &str, code: RDKafkaRespErr) -> Result<Option<String>, Fault> {
+    match RDKafkaErrorCode::from(code) {
+        RDKafkaErrorCode::UnsupportedFeature
+        | RDKafkaErrorCode::UnsupportedVersion
+        | RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            tracing::debug!(topic = name, ?code, "the broker does not tell the topic's id");
+            Ok(None)
+        }
+        code => Err(Fault::Retry(format!("asking for the id of {name}: {code}"))),
+    }
+}
+
 /// A call of a transaction failed.
 pub(super) fn transaction(what: &str, error: &KafkaError) -> Fault {
     let text = format!("{what}: {error}");

@@ -44,7 +44,15 @@ impl RdLog {
         consumer
             .fetch_watermarks(&name, partition, CALL_TIMEOUT)
             .map(|(start, end)| Bounds { start, end })
-            .map_err(|error| errors::call(&format!("asking for the bounds of {name}"), &error))
+            .map_err(|error| {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
+                    // The topic has gained it: asking makes the client look again.
+                    if let Err(error) = consumer.fetch_metadata(Some(&name), CALL_TIMEOUT) {
+                        tracing::debug!(%error, name, "asking for a topic's partitions");
+                    }
+                }
+                errors::call(&format!("asking for the bounds of {name}"), &error)
+            })
     }
 }
 

@@ -9,19 +9,21 @@ mod input;
 mod log;
 mod native;
 mod output;
+mod removal;
 mod version;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::seam::{Capabilities, Fault, Kafka, Reading, Role};
-use super::settings::{CALL_TIMEOUT, PipelineSettings};
+use super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings};
 use context::{Quiet, Reach};
 pub use input::RdInput;
 pub use log::RdLog;
 pub use output::RdOutput;
+use removal::Remover;
 
 /// A real cluster (or the embedded one), as this process sees it.
 pub struct RdKafka {
@@ -33,7 +35,10 @@ pub struct RdKafka {
     reach: Arc<Reach>,
     /// For metadata and for watermarks as a read-uncommitted client sees them.
     whole: Arc<BaseConsumer<Quiet>>,
-    partitions: Mutex<BTreeMap<Role, i32>>,
+    /// Removes records of changelogs, once there was something to remove.
+    remover: OnceLock<Remover>,
+    /// The ids of topics, where the broker tells them, as of the start.
+    topic_ids: Mutex<BTreeMap<Role, String>>,
 }
 
 impl RdKafka {
@@ -54,7 +59,8 @@ impl RdKafka {
             cluster_id,
             reach,
             whole: Arc::new(whole),
-            partitions: Mutex::default(),
+            remover: OnceLock::new(),
+            topic_ids: Mutex::default(),
         })
     }
 
@@ -64,6 +70,24 @@ impl RdKafka {
             return Ok(());
         }
         version::check(&self.settings, &self.whole)
+    }
+
+    /// Asks for the ids of the topics that lethe reads again after a restart, once.
+    pub fn learn_topic_ids(&self) -> Result<(), Fault> {
+        if self.settings.embedded_broker {
+            return Ok(());
+        }
+        let inputs = CLASSES.map(Role::Input).into_iter();
+        for role in inputs.chain(CLASSES.map(Role::Changelog)).chain([Role::Control]) {
+            let name = self.settings.topics.name(role);
+            let asked = native::topic_id(&self.whole, &native::name(&name), CALL_TIMEOUT);
+            let id = asked.or_else(|code| errors::topic_id(&name, code))?;
+            let mut known = self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(id) = id {
+                known.insert(role, id);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -87,10 +111,6 @@ impl Kafka for RdKafka {
     }
 
     fn partitions(&self, role: Role) -> Result<i32, Fault> {
-        let mut known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&count) = known.get(&role) {
-            return Ok(count);
-        }
         let name = self.settings.topics.name(role);
         let metadata = self.whole.fetch_metadata(Some(&name), CALL_TIMEOUT).map_err(|error| {
             errors::call(&format!("asking for the partitions of {name}"), &error)
@@ -103,12 +123,24 @@ impl Kafka for RdKafka {
         if count == 0 {
             return Err(errors::missing_topic(&name, None));
         }
-        known.insert(role, count);
         Ok(count)
     }
 
-    fn topic_id(&self, _role: Role) -> Option<String> {
-        None
+    fn topic_id(&self, role: Role) -> Option<String> {
+        let known = self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&role).cloned()
+    }
+
+    fn remove_before(&self, role: Role, partition: i32, offset: i64) {
+        if self.remover.get().is_none() {
+            match Remover::start(&self.settings) {
+                Ok(remover) => drop(self.remover.set(remover)),
+                Err(fault) => tracing::warn!("records cannot be removed: {fault}"),
+            }
+        }
+        if let Some(remover) = self.remover.get() {
+            remover.ask(&self.settings, role, partition, offset);
+        }
     }
 
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {

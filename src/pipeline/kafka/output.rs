@@ -182,11 +182,6 @@ impl Output for RdOutput {
 
 fn send_fault(topic: &str, error: &KafkaError) -> Fault {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Fault::Stop(format!(
-                "topic {topic} has fewer partitions than its input: `lethe topics apply` corrects it"
-            ))
-        }
         Some(
             code @ (RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument),
         ) => errors::delivery(topic, code),

@@ -1,7 +1,7 @@
 //! Reads deltas.
 
-use super::{CHECKSUM_BYTES, DELTA_FORMAT, DeltaHeader};
-use crate::reserved::is_reserved;
+use super::rows::{RowReader, open_sealed};
+use super::{DELTA_FORMAT, DeltaHeader};
 
 /// Why bytes are not a part of a delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +49,7 @@ pub type Row<'key, 'delta> = (&'key [u8], Option<&'delta [u8]>);
 /// A part of a delta, read row by row.
 pub struct Delta<'a> {
     header: DeltaHeader,
-    rows_left: u32,
-    rows: Reader<'a>,
-    /// The key of the row that was read last.
-    key: Vec<u8>,
+    rows: RowReader<'a>,
 }
 
 impl<'a> Delta<'a> {
@@ -62,26 +59,21 @@ impl<'a> Delta<'a> {
         if format != DELTA_FORMAT {
             return Err(DeltaError::OtherFormat(format));
         }
-        let (body, checksum) =
-            record.split_last_chunk::<CHECKSUM_BYTES>().ok_or(DeltaError::TooShort)?;
-        if crc32c::crc32c(body) != u32::from_be_bytes(*checksum) {
-            return Err(DeltaError::Checksum);
-        }
-        let mut rows = Reader(body.get(1..).unwrap_or_default());
+        let mut bytes = open_sealed(record)?;
         let header = DeltaHeader {
-            sequence: u64::from_be_bytes(rows.array()?),
-            part: u32::from_be_bytes(rows.array()?),
-            parts: u32::from_be_bytes(rows.array()?),
-            input_offset: i64::from_be_bytes(rows.array()?),
-            control_offset: i64::from_be_bytes(rows.array()?),
-            decided_at_ms: i64::from_be_bytes(rows.array()?),
+            sequence: u64::from_be_bytes(bytes.array()?),
+            part: u32::from_be_bytes(bytes.array()?),
+            parts: u32::from_be_bytes(bytes.array()?),
+            input_offset: i64::from_be_bytes(bytes.array()?),
+            control_offset: i64::from_be_bytes(bytes.array()?),
+            decided_at_ms: i64::from_be_bytes(bytes.array()?),
         };
-        let rows_left = u32::from_be_bytes(rows.array()?);
+        let rows = u32::from_be_bytes(bytes.array()?);
         let DeltaHeader { part, parts, .. } = header;
         if part == 0 || part > parts {
             return Err(DeltaError::Part { part, parts });
         }
-        Ok(Self { header, rows_left, rows, key: Vec::new() })
+        Ok(Self { header, rows: RowReader::new(bytes, rows) })
     }
 
     /// What the part says of itself.
@@ -92,61 +84,6 @@ impl<'a> Delta<'a> {
 
     /// The next row; `None` after the last.
     pub fn next_row(&mut self) -> Result<Option<Row<'_, 'a>>, DeltaError> {
-        let Some(rows_left) = self.rows_left.checked_sub(1) else {
-            return if self.rows.0.is_empty() { Ok(None) } else { Err(DeltaError::TooLong) };
-        };
-        let shared = self.rows.varint()?;
-        let suffix_bytes = self.rows.varint()?;
-        let value_bytes = self.rows.varint()?;
-        let suffix = self.rows.take(suffix_bytes)?;
-        let value = match value_bytes.checked_sub(1) {
-            None => None,
-            Some(value_bytes) => Some(self.rows.take(value_bytes)?),
-        };
-        let replaced = self.key.get(shared..).ok_or(DeltaError::Shared)?;
-        // With the same beginning, the ends decide. Also of the first key, which follows on an empty one.
-        if suffix <= replaced {
-            return Err(DeltaError::Order);
-        }
-        self.key.truncate(shared);
-        self.key.extend_from_slice(suffix);
-        if is_reserved(&self.key) {
-            return Err(DeltaError::Reserved);
-        }
-        self.rows_left = rows_left;
-        Ok(Some((&self.key, value)))
-    }
-}
-
-/// Bytes that are read from the front.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DeltaError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(DeltaError::TooShort)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DeltaError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(DeltaError::TooShort)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn varint(&mut self) -> Result<usize, DeltaError> {
-        let mut number = 0_usize;
-        for shift in (0..usize::BITS).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = usize::from(byte & 0x7f);
-            if bits > usize::MAX >> shift {
-                return Err(DeltaError::Length);
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(DeltaError::Length)
+        self.rows.next_row()
     }
 }

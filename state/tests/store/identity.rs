@@ -17,13 +17,13 @@ fn another_identity_is_refused() {
             "x",
         ),
         (
-            Identity { topic_id: Some("t2".to_owned()), ..identity() },
-            IdentityField::TopicId,
+            Identity { changelog_id: Some("t2".to_owned()), ..identity() },
+            IdentityField::ChangelogId,
             "t1",
             "t2",
         ),
         (Identity { partition: 4, ..identity() }, IdentityField::Partition, "3", "4"),
-        (Identity { partitions: 16, ..identity() }, IdentityField::Partitions, "8", "16"),
+        (Identity { partitions: 7, ..identity() }, IdentityField::Partitions, "8", "7"),
     ];
     for (other, differs, is, wanted) in cases {
         let error = Store::open(&dir, &other, &memory()).unwrap_err();
@@ -38,16 +38,29 @@ fn another_identity_is_refused() {
 }
 
 #[test]
-fn a_topic_id_is_learned_once_the_broker_tells_it() {
+fn a_changelog_id_is_learned_once_the_broker_tells_it() {
     let (_home, dir) = home();
-    let unknown = Identity { topic_id: None, ..identity() };
+    let unknown = Identity { changelog_id: None, ..identity() };
     drop(Store::open(&dir, &unknown, &memory()).unwrap());
     drop(Store::open(&dir, &identity(), &memory()).unwrap());
     drop(Store::open(&dir, &unknown, &memory()).unwrap());
-    let other = Identity { topic_id: Some("t2".to_owned()), ..identity() };
+    let other = Identity { changelog_id: Some("t2".to_owned()), ..identity() };
     let error = Store::open(&dir, &other, &memory()).unwrap_err();
     assert!(
-        matches!(error, StateError::OtherIdentity { field: IdentityField::TopicId, .. }),
+        matches!(error, StateError::OtherIdentity { field: IdentityField::ChangelogId, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_greater_number_of_partitions_is_taken_over_and_stays() {
+    let (_home, dir) = home();
+    drop(open(&dir));
+    let wider = Identity { partitions: 9, ..identity() };
+    drop(Store::open(&dir, &wider, &memory()).unwrap());
+    let error = Store::open(&dir, &identity(), &memory()).unwrap_err();
+    assert!(
+        matches!(error, StateError::OtherIdentity { field: IdentityField::Partitions, .. }),
         "{error}"
     );
 }

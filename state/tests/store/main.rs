@@ -20,5 +20,6 @@ mod reopen;
 mod reserved_rows;
 mod restore;
 mod roundtrip;
+mod snapshot;
 mod support;
 mod unwritable;

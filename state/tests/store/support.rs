@@ -18,7 +18,7 @@ pub(crate) fn identity() -> Identity {
     Identity {
         cluster: "c1".to_owned(),
         topic: "im.messages".to_owned(),
-        topic_id: Some("t1".to_owned()),
+        changelog_id: Some("t1".to_owned()),
         partition: 3,
         partitions: 8,
     }

@@ -7,11 +7,12 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -151,14 +152,20 @@ impl<'b> Bus<'b> {
         for (key, value) in config {
             new = new.set(key, value);
         }
-        let outcome = block_on(self.admin().create_topics([&new], &admin_options()));
-        eventually(&format!("{topic} to be created"), || match &outcome {
-            Ok(topics) => match topics.first() {
-                Some(Ok(_)) => self.partition_count(name).map(|_| ()),
+        eventually(&format!("{topic} to be created"), || {
+            let outcome = block_on(self.admin().create_topics([&new], &admin_options()));
+            let outcome = outcome.unwrap_or_else(|error| panic!("{topic}: {error}"));
+            match outcome.first() {
+                // Also of a topic whose deletion has not quite ended.
+                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
                 other => panic!("{topic}: {other:?}"),
-            },
-            Err(error) => panic!("{topic}: {error}"),
+            }
+            match outcome.first() {
+                Some(Ok(_)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         });
+        eventually(&format!("{topic} to be there"), || self.partition_count(name).map(|_| ()));
     }
 
     /// Deletes a topic and waits until it is gone.
@@ -325,6 +332,41 @@ impl<'b> Bus<'b> {
         self.ends(name, &self.uncommitted)
     }
 
+    /// The offset of the first record that each partition still holds.
+    ///
+    /// # Panics
+    /// Where the topic is not there.
+    #[must_use]
+    pub fn low_watermarks(&self, name: &str) -> Vec<i64> {
+        self.watermarks(name, &self.uncommitted).into_iter().map(|(low, _)| low).collect()
+    }
+
+    /// Removes the records of a partition before an offset.
+    ///
+    /// # Panics
+    /// Where the broker refuses.
+    pub fn remove_before(&self, name: &str, partition: i32, offset: i64) {
+        let topic = self.topic(name);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, partition, Offset::Offset(offset)).expect("an offset");
+        // A new client does not know the topic's leader at once.
+        eventually(&format!("the removal of records of {topic}"), || {
+            let outcome = block_on(self.admin().delete_records(&list, &admin_options()));
+            outcome.map(drop).map_err(|error| error.to_string())
+        });
+    }
+
+    /// Gives a topic so many partitions.
+    ///
+    /// # Panics
+    /// Where the broker refuses.
+    pub fn widen(&self, name: &str, partitions: usize) {
+        let topic = self.topic(name);
+        let wider = NewPartitions::new(&topic, partitions);
+        let outcome = block_on(self.admin().create_partitions([&wider], &admin_options()));
+        outcome.unwrap_or_else(|error| panic!("{topic}: {error}"));
+    }
+
     /// What a group has committed of a topic, by partition; none: nothing.
     ///
     /// # Panics
@@ -396,12 +438,19 @@ impl<'b> Bus<'b> {
     }
 
     fn ends(&self, name: &str, client: &BaseConsumer) -> Vec<i64> {
+        self.watermarks(name, client).into_iter().map(|(_, high)| high).collect()
+    }
+
+    fn watermarks(&self, name: &str, client: &BaseConsumer) -> Vec<(i64, i64)> {
         let topic = self.topic(name);
         let count = eventually(&topic, || self.partition_count(name));
         let end = |partition| {
             eventually(&format!("the end of {topic}/{partition}"), || {
-                let marks = client.fetch_watermarks(&topic, partition, CALL);
-                marks.map(|(_, high)| high).map_err(|error| error.to_string())
+                client.fetch_watermarks(&topic, partition, CALL).map_err(|error| {
+                    // Of a partition that the topic has gained the client hears when it asks.
+                    drop(client.fetch_metadata(Some(&topic), CALL));
+                    error.to_string()
+                })
             })
         };
         (0..i32::try_from(count).expect("a count of partitions")).map(end).collect()
