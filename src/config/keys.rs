@@ -93,7 +93,7 @@ pub const KEYS: &[Key] = &[
     flag(
         key(
             "memory",
-            "64MiB",
+            "256MiB",
             "memory for the caches and write buffers of local state, at least 16MiB",
         ),
         "--memory",

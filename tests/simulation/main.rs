@@ -33,9 +33,11 @@ use std::time::Instant;
 use faults::{CALLS, FAULTS, Strikes, applies};
 use run::{Ran, run};
 
-/// Seeds of a run of all tests.
-const SEEDS: u64 = 2_000;
-/// From so many seeds on, every fault has to have struck at every step this often.
+/// Seeds of a run of all tests; `make simulate` runs any number.
+const SEEDS: u64 = 200;
+/// From so many seeds on, every fault has to have struck at every step [`STRIKES_MIN`] times.
+const STRIKES_FROM: u64 = 2_000;
+/// How often every fault has to strike at every step.
 const STRIKES_MIN: u64 = 20;
 /// Failures that are shown.
 const SHOWN_MAX: usize = 5;
@@ -153,7 +155,7 @@ fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
         table(&ran.strikes)
     );
     report(&mut failures);
-    if count >= SEEDS {
+    if count >= STRIKES_FROM {
         for call in CALLS {
             for fault in FAULTS.into_iter().filter(|&fault| applies(fault, call)) {
                 let count = ran.strikes.get(&(call, fault)).copied().unwrap_or_default();

@@ -77,7 +77,7 @@ impl Home<'_> {
 /// Appends an id to a record key: `%` and `/` percent-encoded, so that two ids never share a key.
 pub fn push_part(text: &mut String, part: &str) {
     // Most ids need no encoding.
-    if !part.bytes().any(|byte| matches!(byte, b'%' | b'/')) {
+    if memchr::memchr2(b'%', b'/', part.as_bytes()).is_none() {
         text.push_str(part);
         return;
     }
