@@ -253,9 +253,8 @@ impl Case<'_> {
     fn held(&self) -> Result<(), String> {
         for one in self.seen.iter().filter(|one| matches!(one.out, Out::Tombstone(_))) {
             let (from, to) = self.range(one);
-            let before = self.traffic.said.iter().filter(|(offset, _)| *offset < from);
-            let holds =
-                before.filter(|(_, said)| matches!(said, Said::HoldOn | Said::HoldOff)).last();
+            let mut before = self.traffic.said.iter().filter(|(offset, _)| *offset < from);
+            let holds = before.rfind(|(_, said)| matches!(said, Said::HoldOn | Said::HoldOff));
             let changes = self
                 .traffic
                 .said
@@ -382,7 +381,7 @@ pub(crate) fn store(
     let identity = Identity {
         cluster: "simulated".to_owned(),
         topic,
-        topic_id: Some("id".to_owned()),
+        changelog_id: Some("id".to_owned()),
         partition: id.partition,
         partitions: 2,
     };

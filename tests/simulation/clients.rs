@@ -272,7 +272,7 @@ pub(crate) struct SimRecord {
     offset: i64,
     key: Option<Rc<[u8]>>,
     value: Option<Rc<[u8]>>,
-    headers: Rc<[(Vec<u8>, Option<Vec<u8>>)]>,
+    headers: super::log::Headers,
 }
 
 impl InputRecord for SimRecord {

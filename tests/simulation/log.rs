@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// A record's headers, in order.
+pub(crate) type Headers = Rc<[(Vec<u8>, Option<Vec<u8>>)]>;
+
 /// A record as the log holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -10,7 +13,7 @@ pub(crate) struct Record {
     pub(crate) serial: Option<u64>,
     pub(crate) key: Option<Rc<[u8]>>,
     pub(crate) value: Option<Rc<[u8]>>,
-    pub(crate) headers: Rc<[(Vec<u8>, Option<Vec<u8>>)]>,
+    pub(crate) headers: Headers,
     /// The broker's clock at the append (Unix ms).
     pub(crate) at_ms: i64,
     /// The latest that anybody who has ever read the broker's clock can take it to be by then (Unix ms).

@@ -315,11 +315,12 @@ impl World {
         self.say(|| format!("{instance} starts"));
         let worker_count = settings.workers;
         let health = Arc::new(Health::new(worker_count));
+        let progress = Arc::new(Progress::new(worker_count, &settings.topics));
         let shared_all = Shared {
             settings: Arc::new(settings),
             control: Arc::new(ControlLog::default()),
             health: Arc::clone(&health),
-            progress: Arc::new(Progress::new(worker_count)),
+            progress,
             memory: Arc::clone(&self.memory),
         };
         let kafka = shared(SimKafka { node: node.clone(), instance });
@@ -441,6 +442,9 @@ fn unless_crashed<T>(run: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+/// No history is so long that it would bring a snapshot: the checker reads changelogs of deltas.
+const CHANGELOG_SLACK_BYTES: u64 = 64 << 20;
+
 fn settings(data_dir: &Path, workers: usize) -> PipelineSettings {
     PipelineSettings {
         brokers: String::new(),
@@ -458,6 +462,8 @@ fn settings(data_dir: &Path, workers: usize) -> PipelineSettings {
         single_process: false,
         embedded_broker: false,
         record_bytes_max: Default::default(),
+        changelog_slack_bytes: CHANGELOG_SLACK_BYTES,
+        control_id: None,
     }
 }
 
