@@ -62,6 +62,25 @@ fn rule_2_what_both_cursors_have_passed_is_absent() {
     }
 }
 
+/// Rule 2: behind both cursors the range is no place to remember anything; what still matters there is kept
+/// beside it.
+#[test]
+fn rule_2_what_is_learned_behind_both_cursors_is_kept() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "2s"}}
+        0 control terms/a {"transit_limit": "2s"}
+        0 control conversation/a/long {"retention": "1h"}
+        1 send a/c/n @1 => +store a/c/n
+        9 look => -store a/c/n expired
+        9 recall a/long/m @1
+        9 filter 1
+        9 reopen
+        10 send a/long/m @1 => over
+        "#,
+    );
+}
+
 /// Rule 3: opting out reaches conversations of a longer retention, and messages whose time is ahead of it.
 #[test]
 fn rule_3_opting_out_reaches_whatever_is_stored() {
