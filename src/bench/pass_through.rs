@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
 
-use crate::pipeline::kafka::config;
+use crate::pipeline::kafka::{config, flush};
 use crate::pipeline::settings::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CALL_TIMEOUT, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings,
 };
@@ -160,6 +160,7 @@ impl Worker {
         }
         let member = self.consumer.group_metadata().context("no group to commit for")?;
         self.producer.send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)?;
+        flush(&self.producer, CALL_TIMEOUT)?;
         self.producer.commit_transaction(CALL_TIMEOUT)?;
         self.positions.clear();
         (self.bytes, self.since) = (0, None);

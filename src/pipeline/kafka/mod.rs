@@ -23,6 +23,7 @@ use context::{Quiet, Reach};
 pub use input::RdInput;
 pub use log::RdLog;
 pub use output::RdOutput;
+pub(crate) use output::flush;
 use removal::Remover;
 
 /// A real cluster (or the embedded one), as this process sees it.

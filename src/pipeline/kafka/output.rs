@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
@@ -19,6 +20,9 @@ use super::{RdInput, config, errors};
 
 /// How long a send waits for room in the queue before it looks again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
+
+/// How often a flush looks whether everything is acknowledged.
+const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
 /// A worker's transactional producer.
 pub struct RdOutput {
@@ -140,7 +144,9 @@ impl Output for RdOutput {
     fn commit(&mut self, appended: &mut Vec<Appended>) -> Result<(), Fault> {
         let started = Instant::now();
         loop {
-            let error = match self.producer.commit_transaction(CALL_TIMEOUT) {
+            let committed = flush(&self.producer, CALL_TIMEOUT)
+                .and_then(|()| self.producer.commit_transaction(CALL_TIMEOUT));
+            let error = match committed {
                 Ok(()) => {
                     let context = self.producer.context();
                     context.reach.seen();
@@ -166,18 +172,42 @@ impl Output for RdOutput {
     }
 
     fn abort(&mut self) -> Result<(), Fault> {
-        let aborted = self
-            .producer
-            .abort_transaction(CALL_TIMEOUT)
-            .map_err(|error| Fault::Unknown(format!("aborting: {error}")));
-        self.producer.poll(Duration::ZERO);
+        let aborted = abort(&self.producer);
         self.producer.context().take();
-        aborted
+        aborted.map_err(|error| Fault::Unknown(format!("aborting: {error}")))
     }
 
     fn serve(&mut self) {
         self.producer.poll(Duration::ZERO);
     }
+}
+
+/// Waits until everything that was sent is acknowledged.
+///
+/// `BaseProducer::flush` (and `commit_transaction`, which calls it) looks at what is left only after
+/// each of its polls, and a poll lasts as long as it may, 100 ms there, whatever comes meanwhile: every
+/// commit would take that long. With less time a flush it looks that much more often.
+pub(crate) fn flush<C: ProducerContext + 'static>(
+    producer: &BaseProducer<C>,
+    within: Duration,
+) -> KafkaResult<()> {
+    let started = Instant::now();
+    while producer.in_flight_count() > 0 && started.elapsed() < within {
+        producer.poll(FLUSH_LOOK);
+    }
+    producer.flush(Duration::ZERO)
+}
+
+/// Aborts the transaction. librdkafka waits until the reports of all that was sent have been taken from
+/// the producer's queue, and does not take them itself.
+fn abort(producer: &BaseProducer<OutputContext>) -> KafkaResult<()> {
+    thread::scope(|scope| {
+        let aborting = scope.spawn(|| producer.abort_transaction(CALL_TIMEOUT));
+        while !aborting.is_finished() {
+            producer.poll(FLUSH_LOOK);
+        }
+        aborting.join().unwrap_or(Err(KafkaError::Canceled))
+    })
 }
 
 fn send_fault(topic: &str, error: &KafkaError) -> Fault {
