@@ -5,6 +5,7 @@
 //!
 //! - [`codec`]: an input record's bytes as a valid event, read in place.
 //! - [`config`]: the settings, from defaults, file, environment and flags.
+//! - [`control`]: the control topic as those who write to it see it.
 //! - [`topics`]: which topics there must be, and what is missing or wrong.
 //! - [`pipeline`]: the Kafka shell: workers, transactions, take-overs, the control log.
 //! - [`telemetry`]: metrics, logs, health.
@@ -17,6 +18,7 @@ pub mod bench;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod error;
 pub mod http;

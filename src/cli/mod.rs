@@ -4,10 +4,14 @@
 //! where and what to do, on standard error.
 
 mod bench;
+mod control;
 mod demo;
+mod hold;
+mod policy;
 mod run;
 mod settings;
 mod stop;
+mod terms;
 mod topics;
 
 #[cfg(test)]
@@ -49,6 +53,12 @@ enum Verb {
     Bench(bench::Bench),
     #[command(subcommand)]
     Topics(topics::Topics),
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    #[command(subcommand)]
+    Terms(terms::Terms),
+    #[command(subcommand)]
+    Hold(hold::Hold),
 }
 
 /// Does what the command line asks for.
@@ -61,6 +71,9 @@ pub fn main() -> ExitCode {
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),
+        Verb::Policy(verb) => policy::run(&verb),
+        Verb::Terms(verb) => terms::run(&verb),
+        Verb::Hold(verb) => hold::run(&verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

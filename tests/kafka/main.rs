@@ -14,6 +14,7 @@ mod exactly_once;
 mod holds;
 mod load;
 mod messages;
+mod operators;
 mod pages;
 mod policies;
 mod privacy;

@@ -130,7 +130,9 @@ impl ControlRecord {
         self.parsed.as_ref().err().copied()
     }
 
-    pub(crate) fn body(&self) -> Option<&[u8]> {
+    /// What it says, as it was read; none: what was said is withdrawn.
+    #[must_use]
+    pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
     }
 
@@ -139,7 +141,8 @@ impl ControlRecord {
     }
 
     /// When it comes into force (Unix ms): times in a record never reach back before it.
-    pub(crate) fn in_force_at_ms(&self) -> i64 {
+    #[must_use]
+    pub fn in_force_at_ms(&self) -> i64 {
         let effective_at_ms = self.parsed.as_ref().ok().and_then(|(_, at_ms)| *at_ms);
         effective_at_ms.map_or(self.written_at_ms, |at_ms| at_ms.max(self.written_at_ms))
     }

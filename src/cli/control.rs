@@ -1,0 +1,185 @@
+//! What the verbs that read and change the control topic have in common.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::settings::Place;
+use crate::control::value::time;
+use crate::control::{self, Book, Change, ControlError, ControlTopic, Entry, Expected, Version};
+use crate::demo::now_ms;
+use crate::error::Failure;
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused { .. } => Self::Usage(error.to_string()),
+            ControlError::Conflict { .. } | ControlError::Kafka(_) => {
+                Self::Failed(error.to_string())
+            }
+        }
+    }
+}
+
+/// Where the control topic is, and how to print.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    #[command(flatten)]
+    place: Place,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How a change is made.
+#[derive(Args, Debug)]
+pub(super) struct How {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Fail if the last record under the key is not at this offset of the control topic
+    #[arg(long, value_name = "OFFSET")]
+    if_offset: Option<i64>,
+}
+
+/// The control topic, and what it says at the moment.
+pub(super) struct Desk {
+    topic: ControlTopic,
+    pub(super) book: Book,
+    pub(super) now_ms: i64,
+    json: bool,
+}
+
+/// What a change did or would do.
+#[derive(Serialize)]
+struct Done<'d> {
+    key: &'d str,
+    before: Option<&'d Value>,
+    after: Option<Value>,
+    /// Where its record lies; none: a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+}
+
+impl Common {
+    /// Reads the control topic.
+    pub(super) fn open(&self) -> Result<Desk, Failure> {
+        let settings = self.place.load([])?;
+        let now_ms = now_ms();
+        let topic = ControlTopic::connect(settings.pipeline)?;
+        let book = topic.read(now_ms)?;
+        Ok(Desk { topic, book, now_ms, json: self.json })
+    }
+}
+
+impl How {
+    /// What a change to a key replaces.
+    pub(super) fn expected(&self, book: &Book, key: &str) -> Expected {
+        let last = Expected::last(book, key);
+        self.if_offset.map_or(last, Expected::Offset)
+    }
+}
+
+impl Desk {
+    /// Prints what is said under one key; nothing is a failure.
+    pub(super) fn show(&self, key: &str) -> Result<(), Failure> {
+        match self.book.get(key).filter(|entry| !entry.is_withdrawn()) {
+            Some(entry) if self.json => print_json(entry),
+            Some(entry) => print(&lines(entry)),
+            None => Err(Failure::Failed(format!("{key}: nothing is said of it"))),
+        }
+    }
+
+    /// Prints what is said under the keys that begin so.
+    pub(super) fn list(&self, prefixes: &[&str]) -> Result<(), Failure> {
+        let entries: Vec<&Entry> =
+            prefixes.iter().flat_map(|prefix| self.book.beginning(prefix)).collect();
+        if self.json {
+            return print_json(&entries);
+        }
+        print(&entries.into_iter().map(lines).collect::<String>())
+    }
+
+    /// Prints what changes, and makes it so unless it is a dry run.
+    pub(super) fn change(&self, changes: &[Change], dry_run: bool) -> Result<(), Failure> {
+        for change in changes {
+            control::check(change, self.now_ms)?;
+        }
+        if !self.json {
+            print(&changes.iter().map(|change| self.difference(change)).collect::<String>())?;
+        }
+        let offsets = match (dry_run, changes.is_empty()) {
+            (false, false) => self.topic.write(changes, self.now_ms)?,
+            (true, _) | (_, true) => Vec::new(),
+        };
+        if self.json {
+            let numbered = changes.iter().enumerate();
+            let done = numbered.map(|(number, change)| self.done(change, offsets.get(number)));
+            let done = done.collect::<Result<Vec<_>, _>>()?;
+            return print_json(&done);
+        }
+        print(&match (offsets.last(), changes.len()) {
+            (_, 0) => "nothing changes\n".to_owned(),
+            (Some(last), count) => {
+                format!("{count} changed; the last record is at offset {last}\n")
+            }
+            (None, count) => format!("{count} would change (dry run)\n"),
+        })
+    }
+
+    fn done<'d>(&'d self, change: &'d Change, offset: Option<&i64>) -> Result<Done<'d>, Failure> {
+        let after = change.value.as_deref().map(serde_json::from_str).transpose();
+        let after = after.map_err(|error| Failure::Failed(error.to_string()))?;
+        let before = self.book.value(&change.key);
+        Ok(Done { key: &change.key, before, after, offset: offset.copied() })
+    }
+
+    fn difference(&self, change: &Change) -> String {
+        let mut text = format!("{}\n", change.key);
+        if let Some(before) = self.book.value(&change.key) {
+            text.push_str(&format!("  - {before}\n"));
+        }
+        if let Some(waiting) = self.book.get(&change.key).and_then(|entry| entry.waiting.as_ref()) {
+            text.push_str(&format!("  - {} (waiting)\n", waiting.value));
+        }
+        if let Some(after) = &change.value {
+            text.push_str(&format!("  + {after}\n"));
+        }
+        text
+    }
+}
+
+/// What is said under a key, for a person.
+fn lines(entry: &Entry) -> String {
+    let mut text = format!("{}\n", entry.key);
+    let said = |version: &Version| {
+        let Version { offset, written_at_ms, value, .. } = version;
+        format!("{value} (offset {offset}, written {})", time(*written_at_ms))
+    };
+    if let Some(version) = &entry.in_force {
+        text.push_str(&format!("  in force: {}\n", said(version)));
+    }
+    if let Some(version) = &entry.waiting {
+        text.push_str(&format!("  from {}: {}\n", time(version.in_force_at_ms), said(version)));
+    }
+    if let Some(why) = entry.refused {
+        text.push_str(&format!("  refused: offset {}: {why}\n", entry.offset));
+    }
+    text
+}
+
+/// Prints JSON.
+pub(super) fn print_json(what: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error| Failure::Failed(format!("the answer cannot be written: {error}"));
+    print(&(serde_json::to_string_pretty(what).map_err(failed)? + "\n"))
+}
+
+/// Prints text.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Failure::Failed(format!("standard output: {error}")))
+}

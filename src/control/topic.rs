@@ -1,0 +1,280 @@
+//! The control topic itself: read whole, and changed by compare-and-set.
+//!
+//! Kafka has no conditional write. All writers of lethe share one transactional id instead: the
+//! last to initialise it fences the others, so between its reading of the topic and its commit no
+//! other has written; whoever was fenced starts over. (Another client may still write past them:
+//! the topic is any client's to write.)
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lethe_engine::ControlRecord;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::book::Book;
+use crate::pipeline::kafka::{self, RdKafka, RdLog, config};
+use crate::pipeline::seam::{Fault, Kafka as _, LogPolled, LogReader as _, Reading, Role};
+use crate::pipeline::settings::{CALL_TIMEOUT, PipelineSettings};
+
+/// How often a write that another writer has overtaken is begun anew.
+const TRIES_MAX: usize = 10;
+/// How long the topic may take to be read: some hundred thousand records.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(100);
+/// A writer that dies in the middle holds the topic's readers back no longer than this.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the control topic could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The record that was to be replaced is not the last one any more.
+    #[error("{key} was changed meanwhile: expected {expected}, found {found}; look again")]
+    Conflict {
+        /// Its key.
+        key: String,
+        /// What the change was based on.
+        expected: Expected,
+        /// What is there.
+        found: Expected,
+    },
+    /// The processor would refuse it.
+    #[error("{key}: {why}")]
+    Refused {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Kafka cannot be reached, or does not allow it.
+    #[error("{0}")]
+    Kafka(String),
+}
+
+impl From<Fault> for ControlError {
+    fn from(fault: Fault) -> Self {
+        Self::Kafka(fault.to_string())
+    }
+}
+
+/// Which record a change replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// None: nothing was ever said under the key.
+    Nothing,
+    /// The one at this offset of the control topic.
+    Offset(i64),
+    /// Whichever is there.
+    Anything,
+}
+
+impl Expected {
+    /// The last record under a key.
+    #[must_use]
+    pub fn last(book: &Book, key: &str) -> Self {
+        book.offset(key).map_or(Self::Nothing, Self::Offset)
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("none"),
+            Self::Offset(offset) => write!(f, "offset {offset}"),
+            Self::Anything => f.write_str("any"),
+        }
+    }
+}
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its key.
+    pub key: String,
+    /// What it says; none: what was said is withdrawn.
+    pub value: Option<String>,
+    /// What it replaces.
+    pub expected: Expected,
+}
+
+/// The control topic.
+pub struct ControlTopic {
+    kafka: RdKafka,
+    settings: Arc<PipelineSettings>,
+}
+
+impl ControlTopic {
+    /// Reaches the cluster.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn connect(settings: PipelineSettings) -> Result<Self, ControlError> {
+        let settings = Arc::new(settings);
+        let connected = RdKafka::connect(Arc::clone(&settings), "control".to_owned());
+        let kafka = connected.map_err(|fault| {
+            ControlError::Kafka(format!("the brokers {}: {fault}", settings.brokers))
+        })?;
+        Ok(Self { kafka, settings })
+    }
+
+    /// Everything that it says at the moment.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(&self, now_ms: i64) -> Result<Book, ControlError> {
+        let mut log = self.kafka.log(Reading::ToTheEnd)?;
+        let bounds = log.stable(Role::Control, 0)?;
+        let mut book = Book::default();
+        if bounds.start < bounds.end {
+            log.open(Role::Control, 0, bounds.start)?;
+            let started = Instant::now();
+            while !self.read_on(&mut log, &mut book)? {
+                if started.elapsed() > READ_WITHIN {
+                    return Err(self.failed("its end was not reached in time"));
+                }
+            }
+        }
+        book.settle(now_ms);
+        Ok(book)
+    }
+
+    fn read_on(&self, log: &mut RdLog, book: &mut Book) -> Result<bool, ControlError> {
+        let polled = log.poll(POLL, &mut |record| {
+            let key = record.key.unwrap_or_default();
+            let (offset, at_ms) = (record.offset, record.timestamp_ms);
+            book.add(&ControlRecord::parse(offset, at_ms, key, record.value));
+        })?;
+        match polled {
+            LogPolled::End => Ok(true),
+            LogPolled::Record | LogPolled::Nothing => Ok(false),
+            LogPolled::OutOfRange => Err(self.failed("it was truncated meanwhile")),
+        }
+    }
+
+    /// Writes all of the changes or none. Returns the records' offsets.
+    ///
+    /// # Errors
+    /// One is refused, or replaces what is not there any more; or Kafka fails.
+    pub fn write(&self, changes: &[Change], now_ms: i64) -> Result<Vec<i64>, ControlError> {
+        for change in changes {
+            check(change, now_ms)?;
+        }
+        for _ in 0..TRIES_MAX {
+            if let Some(offsets) = self.try_write(changes, now_ms)? {
+                return Ok(offsets);
+            }
+        }
+        Err(self.failed("other writers were faster each time"))
+    }
+
+    /// None: another writer was faster.
+    fn try_write(&self, changes: &[Change], now_ms: i64) -> Result<Option<Vec<i64>>, ControlError> {
+        // Of the topic, not of a group: whoever writes to it does not need to know the groups.
+        let transactional_id = format!("{}-writer", self.settings.topics.control);
+        let mut config = config::output(&self.settings, &transactional_id);
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        let producer: BaseProducer<Offsets> =
+            config.create_with_context(Offsets::default()).map_err(|error| self.failed(error))?;
+        producer.init_transactions(CALL_TIMEOUT).map_err(|error| self.failed(error))?;
+        let book = self.read(now_ms)?;
+        for change in changes {
+            expect(change, &book)?;
+        }
+        match self.commit(&producer, changes) {
+            Ok(()) => Ok(Some(producer.context().take())),
+            Err(error) if overtaken(&error) => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn commit(
+        &self,
+        producer: &BaseProducer<Offsets>,
+        changes: &[Change],
+    ) -> Result<(), KafkaError> {
+        producer.begin_transaction()?;
+        for (number, change) in changes.iter().enumerate() {
+            let mut record: BaseRecord<'_, str, str, usize> =
+                BaseRecord::with_opaque_to(&self.settings.topics.control, number).partition(0);
+            record.key = Some(&change.key);
+            record.payload = change.value.as_deref();
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        kafka::flush(producer, CALL_TIMEOUT)?;
+        producer.commit_transaction(CALL_TIMEOUT)
+    }
+
+    fn failed(&self, why: impl fmt::Display) -> ControlError {
+        ControlError::Kafka(format!("the control topic {}: {why}", self.settings.topics.control))
+    }
+}
+
+/// Whether the processor would take it.
+///
+/// # Errors
+/// It would not.
+pub fn check(change: &Change, now_ms: i64) -> Result<(), ControlError> {
+    let value = change.value.as_deref().map(str::as_bytes);
+    let record = ControlRecord::parse(0, now_ms, change.key.as_bytes(), value);
+    match record.refusal() {
+        None => Ok(()),
+        Some(why) => Err(ControlError::Refused { key: change.key.clone(), why }),
+    }
+}
+
+fn expect(change: &Change, book: &Book) -> Result<(), ControlError> {
+    let found = Expected::last(book, &change.key);
+    if change.expected == Expected::Anything || change.expected == found {
+        return Ok(());
+    }
+    Err(ControlError::Conflict { key: change.key.clone(), expected: change.expected, found })
+}
+
+/// Whether another writer has initialised the transactional id since.
+fn overtaken(error: &KafkaError) -> bool {
+    let code = if let KafkaError::Transaction(error) = error {
+        Some(error.code())
+    } else {
+        error.rdkafka_error_code()
+    };
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    )
+}
+
+/// Collects where the records came to lie.
+#[derive(Default)]
+struct Offsets(Mutex<Vec<(usize, i64)>>);
+
+impl Offsets {
+    /// In the order of the changes.
+    fn take(&self) -> Vec<i64> {
+        let mut offsets =
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        offsets.sort_unstable();
+        offsets.into_iter().map(|(_, offset)| offset).collect()
+    }
+}
+
+impl ClientContext for Offsets {}
+
+impl ProducerContext for Offsets {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        // A record that failed fails the commit.
+        if let Ok(message) = result {
+            let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            offsets.push((number, message.offset()));
+        }
+    }
+}
