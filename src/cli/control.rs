@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::settings::Place;
+use super::wait::Wait;
 use crate::control::value::time;
 use crate::control::{self, Book, Change, ControlError, ControlTopic, Entry, Expected, Version};
 use crate::demo::now_ms;
@@ -39,11 +40,14 @@ pub(super) struct Common {
 pub(super) struct How {
     /// Show what would change, and change nothing
     #[arg(long)]
-    pub(super) dry_run: bool,
+    dry_run: bool,
 
     /// Fail if the last record under the key is not at this offset of the control topic
     #[arg(long, value_name = "OFFSET")]
     if_offset: Option<i64>,
+
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// The control topic, and what it says at the moment.
@@ -104,38 +108,58 @@ impl Desk {
         print(&entries.into_iter().map(lines).collect::<String>())
     }
 
-    /// Prints what changes, and makes it so unless it is a dry run.
-    pub(super) fn change(&self, changes: &[Change], dry_run: bool) -> Result<(), Failure> {
-        for change in changes {
-            control::check(change, self.now_ms)?;
-        }
-        if !self.json {
-            print(&changes.iter().map(|change| self.difference(change)).collect::<String>())?;
-        }
-        let offsets = match (dry_run, changes.is_empty()) {
-            (false, false) => self.topic.write(changes, self.now_ms)?,
-            (true, _) | (_, true) => Vec::new(),
-        };
+    /// Prints what would change.
+    pub(super) fn differences(&self, changes: &[Change]) -> Result<(), Failure> {
+        self.check(changes)?;
         if self.json {
-            let numbered = changes.iter().enumerate();
-            let done = numbered.map(|(number, change)| self.done(change, offsets.get(number)));
-            let done = done.collect::<Result<Vec<_>, _>>()?;
-            return print_json(&done);
+            return self.print_done(changes, &[]);
         }
-        print(&match (offsets.last(), changes.len()) {
-            (_, 0) => "nothing changes\n".to_owned(),
-            (Some(last), count) => {
-                format!("{count} changed; the last record is at offset {last}\n")
-            }
-            (None, count) => format!("{count} would change (dry run)\n"),
+        self.print_differences(changes)?;
+        print(&match changes.len() {
+            0 => "nothing changes\n".to_owned(),
+            count => format!("{count} would change\n"),
         })
     }
 
-    fn done<'d>(&'d self, change: &'d Change, offset: Option<&i64>) -> Result<Done<'d>, Failure> {
-        let after = change.value.as_deref().map(serde_json::from_str).transpose();
-        let after = after.map_err(|error| Failure::Failed(error.to_string()))?;
-        let before = self.book.value(&change.key);
-        Ok(Done { key: &change.key, before, after, offset: offset.copied() })
+    /// Prints what changes and makes it so, unless it is a dry run.
+    pub(super) fn change(&self, changes: &[Change], how: &How) -> Result<(), Failure> {
+        if how.dry_run || changes.is_empty() {
+            return self.differences(changes);
+        }
+        self.check(changes)?;
+        if !self.json {
+            self.print_differences(changes)?;
+        }
+        let offsets = self.topic.write(changes, self.now_ms)?;
+        let last = offsets.last().copied().unwrap_or_default();
+        if how.wait.wait {
+            how.wait.applied(last, &self.topic.inputs()?)?;
+        }
+        if self.json {
+            return self.print_done(changes, &offsets);
+        }
+        let count = changes.len();
+        let force = if how.wait.wait { ", in force on every partition" } else { "" };
+        print(&format!("{count} changed; the last record is at offset {last}{force}\n"))
+    }
+
+    /// Refuses what the processor would refuse, before anything is said of it.
+    fn check(&self, changes: &[Change]) -> Result<(), Failure> {
+        changes.iter().try_for_each(|change| Ok(control::check(change, self.now_ms)?))
+    }
+
+    fn print_differences(&self, changes: &[Change]) -> Result<(), Failure> {
+        print(&changes.iter().map(|change| self.difference(change)).collect::<String>())
+    }
+
+    fn print_done(&self, changes: &[Change], offsets: &[i64]) -> Result<(), Failure> {
+        let done = changes.iter().enumerate().map(|(number, change)| {
+            let after = change.value.as_deref().map(serde_json::from_str).transpose();
+            let after = after.map_err(|error| Failure::Failed(error.to_string()))?;
+            let before = self.book.value(&change.key);
+            Ok(Done { key: &change.key, before, after, offset: offsets.get(number).copied() })
+        });
+        print_json(&done.collect::<Result<Vec<_>, Failure>>()?)
     }
 
     fn difference(&self, change: &Change) -> String {

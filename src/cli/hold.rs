@@ -101,7 +101,7 @@ fn place(asked: &Place) -> Result<(), Failure> {
     ];
     let value = value::with(None, &fields);
     match desk.book.value(&key) {
-        Some(there) if *there == value => return desk.change(&[], asked.how.dry_run),
+        Some(there) if *there == value => return desk.change(&[], &asked.how),
         Some(there) if !asked.replace => return Err(taken(&asked.id, there)),
         Some(_) | None => {}
     }
@@ -109,7 +109,7 @@ fn place(asked: &Place) -> Result<(), Failure> {
         eprintln!("lethe: nothing is known of the tenant {}; the hold is placed", asked.tenant);
     }
     let expected = asked.how.expected(&desk.book, &key);
-    desk.change(&[Change { key, value: Some(value.to_string()), expected }], asked.how.dry_run)
+    desk.change(&[Change { key, value: Some(value.to_string()), expected }], &asked.how)
 }
 
 fn release(asked: &Release) -> Result<(), Failure> {
@@ -120,7 +120,7 @@ fn release(asked: &Release) -> Result<(), Failure> {
         return Err(Failure::Failed(format!("there is no hold {}", asked.id)));
     }
     let expected = asked.how.expected(&desk.book, &key);
-    desk.change(&[Change { key, value: None, expected }], asked.how.dry_run)
+    desk.change(&[Change { key, value: None, expected }], &asked.how)
 }
 
 fn taken(id: &str, there: &Value) -> Failure {

@@ -13,6 +13,7 @@ mod settings;
 mod stop;
 mod terms;
 mod topics;
+mod wait;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::control::{Common, How};
+use super::control::{Common, Desk, How};
 use crate::control::key::Kind;
 use crate::control::value::{self, ClassWish};
 use crate::control::{Change, files};
@@ -31,12 +31,12 @@ pub(super) enum Policy {
     Remove(Remove),
     /// Show what `apply` would change
     #[command(after_help = "Example:\n  lethe policy diff -f policies/")]
-    Diff(Files),
+    Diff(Diff),
     /// Make the control topic say what files say: all of it or nothing
     #[command(after_help = "Example:\n  lethe policy apply -f policies/\n\nEach .json file is an \
                             object from control key to value:\n  {\"tenant/acme\": {\"message\": \
                             {\"storage\": \"in\", \"retention\": \"30d\"}}}")]
-    Apply(Files),
+    Apply(Apply),
 }
 
 #[derive(Args, Debug)]
@@ -119,7 +119,22 @@ pub(super) struct Files {
     /// Withdraw what is said of tenants, conversations and terms that the files do not name
     #[arg(long)]
     prune: bool,
+}
 
+#[derive(Args, Debug)]
+pub(super) struct Diff {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Apply {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     common: Common,
 }
@@ -144,10 +159,16 @@ pub(super) fn run(verb: &Policy) -> Result<(), Failure> {
             let desk = asked.common.open()?;
             let key = asked.whose.key();
             let expected = asked.how.expected(&desk.book, &key);
-            desk.change(&[Change { key, value: None, expected }], asked.how.dry_run)
+            desk.change(&[Change { key, value: None, expected }], &asked.how)
         }
-        Policy::Diff(files) => apply(files, true),
-        Policy::Apply(files) => apply(files, false),
+        Policy::Diff(diff) => {
+            let (desk, changes) = diff.files.open(&diff.common)?;
+            desk.differences(&changes)
+        }
+        Policy::Apply(apply) => {
+            let (desk, changes) = apply.files.open(&apply.common)?;
+            desk.change(&changes, &apply.how)
+        }
     }
 }
 
@@ -175,11 +196,15 @@ fn set(asked: &Set) -> Result<(), Failure> {
     };
     let expected = asked.how.expected(&desk.book, &key);
     let change = Change { key, value: Some(value.to_string()), expected };
-    desk.change(&[change], asked.how.dry_run)
+    desk.change(&[change], &asked.how)
 }
 
-fn apply(asked: &Files, dry_run: bool) -> Result<(), Failure> {
-    let wanted = files::read(&asked.path).map_err(|error| Failure::Usage(error.to_string()))?;
-    let desk = asked.common.open()?;
-    desk.change(&files::changes(&wanted, &desk.book, asked.prune), dry_run)
+impl Files {
+    /// The control topic, and what has to change on it.
+    fn open(&self, common: &Common) -> Result<(Desk, Vec<Change>), Failure> {
+        let wanted = files::read(&self.path).map_err(|error| Failure::Usage(error.to_string()))?;
+        let desk = common.open()?;
+        let changes = files::changes(&wanted, &desk.book, self.prune);
+        Ok((desk, changes))
+    }
 }

@@ -86,7 +86,7 @@ pub(super) fn run(verb: &Terms) -> Result<(), Failure> {
             let desk = asked.common.open()?;
             let key = Kind::Terms.key(&[&asked.tenant]);
             let expected = asked.how.expected(&desk.book, &key);
-            desk.change(&[Change { key, value: None, expected }], asked.how.dry_run)
+            desk.change(&[Change { key, value: None, expected }], &asked.how)
         }
     }
 }
@@ -103,5 +103,5 @@ fn set(asked: &Set) -> Result<(), Failure> {
     ];
     let value = value::with(desk.book.value(&key), &fields).to_string();
     let expected = asked.how.expected(&desk.book, &key);
-    desk.change(&[Change { key, value: Some(value), expected }], asked.how.dry_run)
+    desk.change(&[Change { key, value: Some(value), expected }], &asked.how)
 }

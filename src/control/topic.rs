@@ -5,6 +5,7 @@
 //! other has written; whoever was fenced starts over. (Another client may still write past them:
 //! the topic is any client's to write.)
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use super::book::Book;
 use crate::pipeline::kafka::{self, RdKafka, RdLog, config};
 use crate::pipeline::seam::{Fault, Kafka as _, LogPolled, LogReader as _, Reading, Role};
-use crate::pipeline::settings::{CALL_TIMEOUT, PipelineSettings};
+use crate::pipeline::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings};
 
 /// How often a write that another writer has overtaken is begun anew.
 const TRIES_MAX: usize = 10;
@@ -119,6 +120,18 @@ impl ControlTopic {
             ControlError::Kafka(format!("the brokers {}: {fault}", settings.brokers))
         })?;
         Ok(Self { kafka, settings })
+    }
+
+    /// The input topics and how many partitions each has: a change is in force once all have it.
+    ///
+    /// # Errors
+    /// One is not there.
+    pub fn inputs(&self) -> Result<BTreeMap<String, i32>, ControlError> {
+        let count = |class| {
+            let count = self.kafka.partitions(Role::Input(class))?;
+            Ok((self.settings.topics.input(class).to_owned(), count))
+        };
+        CLASSES.into_iter().map(count).collect()
     }
 
     /// Everything that it says at the moment.

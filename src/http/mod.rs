@@ -3,8 +3,10 @@
 //! Invariant: no connection can hold the server up. Their number, the time that a request may take
 //! to arrive and the time that a connection may live are bounded.
 
+pub mod client;
 mod pages;
 mod server;
+pub mod status;
 
 #[cfg(test)]
 mod tests;

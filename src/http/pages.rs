@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 
-use super::Shown;
+use super::{Shown, status};
 use crate::telemetry::health::{Readiness, Snapshot};
 use crate::telemetry::metrics;
 
@@ -15,10 +15,11 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) fn router(shown: Shown) -> Router {
     Router::new()
-        .route("/", get(status))
+        .route("/", get(front))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
+        .route(status::PATH, get(status::show))
         .with_state(shown)
 }
 
@@ -41,7 +42,7 @@ async fn prometheus(State(shown): State<Shown>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text)
 }
 
-async fn status(State(shown): State<Shown>) -> Html<String> {
+async fn front(State(shown): State<Shown>) -> Html<String> {
     Html(page(&shown.health.snapshot(), &shown.health.readiness()))
 }
 

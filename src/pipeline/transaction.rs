@@ -176,6 +176,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.slice_committed(id, appended, now.wall_ms)?;
             let counts = std::mem::take(&mut live.counts);
             self.desk.counters.committed(id.class, &counts);
+            let applied = live.engine.control_offset();
+            let topic = self.desk.settings.topics.input(id.class);
+            self.health.applied(self.number, topic, id.partition, applied);
         }
         for (_, live) in self.desk.live() {
             // Looked at, and nothing came of it.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// The health of the process, shared by its workers and the HTTP server.
 ///
 /// Workers report rarely (at start, at a rebalance, at the end), so one lock is enough.
@@ -22,17 +24,32 @@ struct State {
     control_read: bool,
     /// By worker, topic and partition; the worker is part of the key because the new owner of a
     /// partition may report before the old one has let go of it.
-    partitions: BTreeMap<(usize, String, i32), Restored>,
+    partitions: BTreeMap<(usize, String, i32), Share>,
     caution: Option<String>,
     stopping: bool,
     fatal: Option<String>,
 }
 
-/// Whether a partition's ledger is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Restored {
-    Not,
-    Done,
+/// How far a partition of this process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    /// Its ledger is complete.
+    restored: bool,
+    /// The control records below this offset are applied to it, and that is committed.
+    control_offset: Option<i64>,
+}
+
+/// A partition of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// Its input topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Its ledger is complete.
+    pub restored: bool,
+    /// The control records below this offset are applied to it; none: not known yet.
+    pub control_offset: Option<i64>,
 }
 
 /// The answer to "may I be sent work?".
@@ -93,14 +110,22 @@ impl Health {
 
     /// A partition is the worker's; its ledger is not yet complete.
     pub fn assigned(&self, worker: usize, topic: &str, partition: i32) {
-        self.lock().partitions.insert((worker, topic.to_owned(), partition), Restored::Not);
+        self.lock().partitions.insert((worker, topic.to_owned(), partition), Share::default());
     }
 
     /// The ledger of an assigned partition is complete.
     pub fn restored(&self, worker: usize, topic: &str, partition: i32) {
         let mut state = self.lock();
-        if let Some(restored) = state.partitions.get_mut(&(worker, topic.to_owned(), partition)) {
-            *restored = Restored::Done;
+        if let Some(share) = state.partitions.get_mut(&(worker, topic.to_owned(), partition)) {
+            share.restored = true;
+        }
+    }
+
+    /// The control records below an offset are applied to an assigned partition.
+    pub fn applied(&self, worker: usize, topic: &str, partition: i32, control_offset: i64) {
+        let mut state = self.lock();
+        if let Some(share) = state.partitions.get_mut(&(worker, topic.to_owned(), partition)) {
+            share.control_offset = Some(control_offset);
         }
     }
 
@@ -147,11 +172,27 @@ impl Health {
         Readiness::NotReady(why)
     }
 
+    /// The partitions of this process.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<PartitionStatus> {
+        let state = self.lock();
+        let statuses = state.partitions.iter().map(|((_, topic, partition), share)| {
+            let Share { restored, control_offset } = *share;
+            PartitionStatus {
+                topic: topic.clone(),
+                partition: *partition,
+                restored,
+                control_offset,
+            }
+        });
+        statuses.collect()
+    }
+
     /// All of it at one moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
-        let restored = state.partitions.values().filter(|&&state| state == Restored::Done);
+        let restored = state.partitions.values().filter(|share| share.restored);
         Snapshot {
             workers: state.workers,
             workers_joined: state.joined.len(),

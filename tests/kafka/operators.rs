@@ -19,6 +19,7 @@ on_both_brokers! {
     opt_a_tenant_in_and_out;
     are_told_when_somebody_else_was_faster;
     do_not_overwrite_each_other;
+    wait_in_vain_for_a_process_that_is_not_there;
     keep_policies_in_files;
     place_and_release_holds;
     are_refused_what_the_processor_would_refuse;
@@ -30,6 +31,12 @@ fn ask(world: &World<'_>, args: &[&str]) -> (i32, String, String) {
     let mut all = args.to_vec();
     all.extend(["--config", &config, "--brokers", &world.setup.brokers]);
     verb(PROGRAM, &all)
+}
+
+/// The same, and it is in force everywhere: what it printed.
+fn in_force(world: &World<'_>, args: &[&str]) -> String {
+    let http = world.lethe().address();
+    done(world, &[args, &["--wait", "--endpoints", &http]].concat())
 }
 
 /// The same, and it works: what it printed.
@@ -46,7 +53,7 @@ fn json(text: &str) -> Value {
 fn opt_a_tenant_in_and_out(version: Version) {
     let world = WORLDS.on(version);
     let set = ["policy", "set", "chooser", "--message", "in", "--message-retention", "30d"];
-    done(world, &[&set[..], &["--message-since", "2000-01-01T00:00:00Z"]].concat());
+    in_force(world, &[&set[..], &["--message-since", "2000-01-01T00:00:00Z"]].concat());
     let message = Message::new("chooser", "c1", "m1", now());
     world.tell(&message.sent(b"stored"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"stored"))]);
@@ -58,7 +65,8 @@ fn opt_a_tenant_in_and_out(version: Version) {
     assert_eq!(policy, Some(out[0]["offset"].to_string()));
 
     // In again: what was sent before the way back in stays out.
-    let again = json(&done(world, &["policy", "set", "chooser", "--message", "in", "--json"]));
+    let again = ["policy", "set", "chooser", "--message", "in", "--json"];
+    let again = json(&in_force(world, &again));
     assert!(again[0]["after"]["message"]["since"].is_string(), "{again}");
     let old = Message::new("chooser", "c1", "m2", now() - 60_000);
     world.tell(&old.sent(b"passes"));
@@ -103,6 +111,14 @@ fn do_not_overwrite_each_other(version: Version) {
     assert_eq!(wins, 1, "each replaces the same record");
 }
 
+fn wait_in_vain_for_a_process_that_is_not_there(version: Version) {
+    let world = WORLDS.on(version);
+    let set = ["terms", "set", "vain", "--minimum", "1d", "--wait", "--wait-seconds", "0"];
+    let (code, _, errors) = ask(world, &[&set[..], &["--endpoints", "127.0.0.1:1"]].concat());
+    assert_eq!(code, 1);
+    assert!(errors.contains("127.0.0.1:1") && errors.contains("not in force"), "{errors}");
+}
+
 fn keep_policies_in_files(version: Version) {
     let world = WORLDS.on(version);
     let dir = process::directory("policies");
@@ -115,7 +131,7 @@ fn keep_policies_in_files(version: Version) {
     );
     let diff = json(&done(world, &["policy", "diff", "-f", &path, "--json"]));
     assert_eq!(diff.as_array().map(Vec::len), Some(2));
-    done(world, &["policy", "apply", "-f", &path]);
+    in_force(world, &["policy", "apply", "-f", &path]);
     let message = Message::new("filed", "c1", "m1", now());
     world.tell(&message.sent(b"x"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"x"))]);
@@ -136,8 +152,9 @@ fn place_and_release_holds(version: Version) {
     let message = Message::new("held", "c1", "m1", now());
     world.tell(&message.sent(b"kept"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"kept"))]);
-    let placed = done(world, &["hold", "place", "case-1", "--tenant", "held", "--reason", "court"]);
-    assert!(placed.contains("hold/case-1"), "{placed}");
+    let place = ["hold", "place", "case-1", "--tenant", "held", "--reason", "court"];
+    let placed = in_force(world, &place);
+    assert!(placed.contains("in force on every partition"), "{placed}");
     // The same again is no change; something else under its name is refused.
     let same = ["hold", "place", "case-1", "--tenant", "held", "--reason", "court", "--json"];
     assert_eq!(json(&done(world, &same)), json("[]"));

@@ -141,6 +141,12 @@ pub struct Lethe {
 }
 
 impl Lethe {
+    /// Where its HTTP listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.http.clone()
+    }
+
     /// Waits until `/readyz` says yes.
     ///
     /// # Panics

@@ -1,0 +1,78 @@
+//! A client for the pages of other processes: one request a connection, everything bounded.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The name is not known, or nobody listens there.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is not an answer.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// It is longer than anything that lethe answers, or breaks off.
+    #[error("{0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    /// It took too long.
+    #[error("no answer within 5 s")]
+    Late(#[from] tokio::time::error::Elapsed),
+    /// It says no.
+    #[error("{status}: {body}")]
+    Refused {
+        /// HTTP's status.
+        status: StatusCode,
+        /// What it says.
+        body: String,
+    },
+}
+
+/// Every address behind `HOST:PORT`: a headless service's name has one for each process.
+///
+/// # Errors
+/// The name is not known.
+pub async fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, AskError> {
+    Ok(timeout(ANSWER_WITHIN, lookup_host(endpoint)).await??.collect())
+}
+
+/// Asks for a page.
+///
+/// # Errors
+/// Nobody answers, or the answer is not 200.
+pub async fn get(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
+    timeout(ANSWER_WITHIN, ask(address, path)).await?
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path).header(header::HOST, address.to_string());
+    let request =
+        request.body(Empty::<Bytes>::new()).map_err(|error| AskError::Body(error.into()))?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+    let body = body.collect().await.map_err(AskError::Body)?.to_bytes();
+    connection.abort();
+    if status != StatusCode::OK {
+        let body = String::from_utf8_lossy(&body).trim().to_owned();
+        return Err(AskError::Refused { status, body });
+    }
+    Ok(body)
+}
