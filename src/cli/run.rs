@@ -113,6 +113,8 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown).await?;
+        let server = server.with_api(settings.pipeline.clone(), settings.http_tokens.clone());
+        let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
         let stop = Stop::on_signals(&health)?;

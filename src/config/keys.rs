@@ -76,6 +76,10 @@ pub const KEYS: &[Key] = &[
         key("http", "127.0.0.1:9644", "`ADDRESS:PORT` of the HTTP server; port 0 takes a free one"),
         "--http",
     ),
+    without_default(
+        "http_tokens",
+        "TOML file of the tokens that the admin API knows (docs/api.md); needed where `http` is not a loopback address",
+    ),
     flag(
         without_default(
             "workers",

@@ -45,6 +45,8 @@ pub struct Settings {
     pub pipeline: PipelineSettings,
     /// Where the HTTP server listens.
     pub http: String,
+    /// The file of tokens that the admin API knows.
+    pub http_tokens: Option<PathBuf>,
     /// `run` creates topics that are missing.
     pub create_topics: bool,
     /// How topics are made.
@@ -130,6 +132,7 @@ impl Settings {
         Ok(Self {
             pipeline: pipeline(values)?,
             http: values.required("http", text::address)?,
+            http_tokens: values.optional("http_tokens", |text| Ok(PathBuf::from(text)))?,
             create_topics: values.required("create_topics", text::switch)?,
             making: making(values)?,
         })

@@ -1,8 +1,10 @@
-//! HTTP for a load balancer (`/livez`, `/readyz`), for Prometheus (`/metrics`) and for a person (`/`).
+//! HTTP for a load balancer (`/livez`, `/readyz`), for Prometheus (`/metrics`), for a person (`/`) and
+//! for programs (`/v1/…`).
 //!
 //! Invariant: no connection can hold the server up. Their number, the time that a request may take
 //! to arrive and the time that a connection may live are bounded.
 
+mod api;
 pub mod client;
 mod pages;
 mod server;

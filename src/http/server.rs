@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::api::{self, Api};
 use super::{Shown, pages};
+use crate::pipeline::settings::PipelineSettings;
 
 /// Connections at a time: a load balancer, Prometheus and some people; each costs some 20 KiB.
 const CONNECTIONS_MAX: u32 = 128;
@@ -57,6 +60,15 @@ impl Server {
         let listener =
             bound.map_err(|source| HttpError::Bind { address: address.to_owned(), source })?;
         Ok(Self { listener, router: pages::router(shown) })
+    }
+
+    /// Answers the admin API, too; `tokens` is the file that says who may do what.
+    ///
+    /// # Errors
+    /// The system does not tell where it listens.
+    pub fn with_api(self, settings: PipelineSettings, tokens: Option<PathBuf>) -> io::Result<Self> {
+        let api = Api::new(settings, self.address()?, tokens);
+        Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
     }
 
     /// Where it listens: with port 0 the one that was free.

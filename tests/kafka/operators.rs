@@ -3,6 +3,7 @@
 use std::fs;
 
 use lethe_test_support::event::Message;
+use lethe_test_support::http::request;
 use lethe_test_support::lethe::verb;
 use lethe_test_support::process;
 use serde_json::Value;
@@ -22,6 +23,8 @@ on_both_brokers! {
     wait_in_vain_for_a_process_that_is_not_there;
     keep_policies_in_files;
     place_and_release_holds;
+    change_policies_over_http;
+    need_a_token_where_there_are_tokens;
     are_refused_what_the_processor_would_refuse;
 }
 
@@ -46,8 +49,10 @@ fn done(world: &World<'_>, args: &[&str]) -> String {
     said
 }
 
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+/// What JSON says at a pointer.
+fn at(text: &str, pointer: &str) -> Value {
+    let json: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    json.pointer(pointer).cloned().unwrap_or_default()
 }
 
 fn opt_a_tenant_in_and_out(version: Version) {
@@ -58,16 +63,16 @@ fn opt_a_tenant_in_and_out(version: Version) {
     world.tell(&message.sent(b"stored"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"stored"))]);
 
-    let out = json(&done(world, &["policy", "set", "chooser", "--message", "out", "--json"]));
+    let out = done(world, &["policy", "set", "chooser", "--message", "out", "--json"]);
     let life = [content(&message.sent(b"stored")), tombstone("opted-out")];
     world.expect(STORE, &message.key(), &life);
     let policy = world.records(STORE, &message.key()).remove(1).header("lethe-policy");
-    assert_eq!(policy, Some(out[0]["offset"].to_string()));
+    assert_eq!(policy, Some(at(&out, "/0/offset").to_string()));
 
     // In again: what was sent before the way back in stays out.
     let again = ["policy", "set", "chooser", "--message", "in", "--json"];
-    let again = json(&in_force(world, &again));
-    assert!(again[0]["after"]["message"]["since"].is_string(), "{again}");
+    let again = in_force(world, &again);
+    assert!(at(&again, "/0/after/message/since").is_string(), "{again}");
     let old = Message::new("chooser", "c1", "m2", now() - 60_000);
     world.tell(&old.sent(b"passes"));
     world.expect(TRANSIT, &old.key(), &[content(&old.sent(b"passes"))]);
@@ -75,23 +80,22 @@ fn opt_a_tenant_in_and_out(version: Version) {
 
 fn are_told_when_somebody_else_was_faster(version: Version) {
     let world = WORLDS.on(version);
-    let first = json(&done(world, &["terms", "set", "contested", "--minimum", "1d", "--json"]));
-    let seen = first[0]["offset"].to_string();
+    let first = done(world, &["terms", "set", "contested", "--minimum", "1d", "--json"]);
+    let seen = at(&first, "/0/offset").to_string();
     done(world, &["terms", "set", "contested", "--minimum", "2d", "--if-offset", &seen]);
     let late = ["terms", "set", "contested", "--minimum", "3d", "--if-offset", &seen];
     let (code, _, errors) = ask(world, &late);
     assert_eq!(code, 1);
     assert!(errors.contains("terms/contested was changed meanwhile"), "{errors}");
-    let there = json(&done(world, &["terms", "get", "contested", "--json"]));
-    assert_eq!(there["in_force"]["value"]["minimum"], "2d");
+    let there = done(world, &["terms", "get", "contested", "--json"]);
+    assert_eq!(at(&there, "/in_force/value/minimum"), "2d");
 }
 
 fn do_not_overwrite_each_other(version: Version) {
     let world = WORLDS.on(version);
     done(world, &["hold", "place", "race", "--tenant", "nobody-0"]);
-    let before = json(&done(world, &["hold", "list", "--json"]));
-    let race = before.as_array().and_then(|all| all.iter().find(|hold| hold["key"] == "hold/race"));
-    let seen = race.map(|hold| hold["offset"].to_string()).unwrap_or_default();
+    let place = ["hold", "place", "race", "--replace", "--tenant", "nobody", "--json"];
+    let seen = at(&done(world, &place), "/0/offset").to_string();
     let wins = std::thread::scope(|scope| {
         let writers: Vec<_> = (1..=4)
             .map(|number| {
@@ -129,21 +133,22 @@ fn keep_policies_in_files(version: Version) {
         r#"{"tenant/filed": {"message": {"storage": "in", "since": "2000-01-01T00:00:00Z"}},
             "conversation/filed/c1": {"retention": "1d"}}"#,
     );
-    let diff = json(&done(world, &["policy", "diff", "-f", &path, "--json"]));
-    assert_eq!(diff.as_array().map(Vec::len), Some(2));
+    let diff = done(world, &["policy", "diff", "-f", &path, "--json"]);
+    assert_eq!(at(&diff, "").as_array().map(Vec::len), Some(2));
     in_force(world, &["policy", "apply", "-f", &path]);
     let message = Message::new("filed", "c1", "m1", now());
     world.tell(&message.sent(b"x"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"x"))]);
-    assert_eq!(json(&done(world, &["policy", "apply", "-f", &path, "--json"])), json("[]"));
+    let again = done(world, &["policy", "apply", "-f", &path, "--json"]);
+    assert_eq!(again.trim(), "[]");
 
     // One record that is refused: none of them is written.
     write(r#"{"tenant/filed": {}, "conversation/filed/c1": {"retention": "soon"}}"#);
     let (code, _, errors) = ask(world, &["policy", "apply", "-f", &path]);
     assert_eq!(code, 2);
     assert!(errors.contains("conversation/filed/c1"), "{errors}");
-    let there = json(&done(world, &["policy", "get", "filed", "--json"]));
-    assert_eq!(there["in_force"]["value"]["message"]["storage"], "in");
+    let there = done(world, &["policy", "get", "filed", "--json"]);
+    assert_eq!(at(&there, "/in_force/value/message/storage"), "in");
 }
 
 fn place_and_release_holds(version: Version) {
@@ -157,7 +162,7 @@ fn place_and_release_holds(version: Version) {
     assert!(placed.contains("in force on every partition"), "{placed}");
     // The same again is no change; something else under its name is refused.
     let same = ["hold", "place", "case-1", "--tenant", "held", "--reason", "court", "--json"];
-    assert_eq!(json(&done(world, &same)), json("[]"));
+    assert_eq!(done(world, &same).trim(), "[]");
     let (code, _, errors) = ask(world, &["hold", "place", "case-1", "--tenant", "other"]);
     assert_eq!(code, 1);
     assert!(errors.contains("case-1"), "{errors}");
@@ -185,4 +190,64 @@ fn are_refused_what_the_processor_would_refuse(version: Version) {
         assert_eq!(code, 2, "lethe {}: {errors}", args.join(" "));
     }
     assert_eq!(world.high_watermarks("lethe.control"), end, "nothing was written");
+}
+
+fn change_policies_over_http(version: Version) {
+    let world = WORLDS.on(version);
+    let http = world.lethe().address();
+    let call = |method: &str, headers: &[(&str, &str)], body: &str| {
+        request(method, &http, "/v1/policies/web", headers, body)
+            .unwrap_or_else(|why| panic!("{why}"))
+    };
+    let refused = |headers: &[(&str, &str)], body: &str| call("PUT", headers, body).status;
+    assert_eq!(call("GET", &[], "").status, 404);
+    let new = r#"{"message": {"storage": "in", "since": "2000-01-01T00:00:00Z"}}"#;
+    assert_eq!(refused(&[], new), 428, "it does not say what it replaces");
+    let created = call("PUT", &[("If-None-Match", "*")], new);
+    assert_eq!(created.status, 201);
+    assert_eq!(refused(&[("If-None-Match", "*")], new), 412, "it is there");
+    let there = call("GET", &[], "");
+    assert_eq!((there.status, there.header("etag")), (200, created.header("etag")));
+    assert_eq!(at(&there.body, "/in_force/value/message/storage"), "in");
+
+    world.wait_until_in_force();
+    let message = Message::new("web", "c1", "m1", now());
+    world.tell(&message.sent(b"x"));
+    world.expect(STORE, &message.key(), &[content(&message.sent(b"x"))]);
+
+    let seen = [("If-Match", there.header("etag"))];
+    let wrong = call("PUT", &seen, r#"{"message": {"storage": "?"}}"#);
+    assert_eq!((wrong.status, wrong.header("content-type")), (422, "application/problem+json"));
+    assert_eq!(at(&wrong.body, "/status"), 422);
+    assert_eq!(call("DELETE", &seen, "").status, 204);
+    assert_eq!(call("DELETE", &seen, "").status, 412, "it is another one now");
+    let life = [content(&message.sent(b"x")), tombstone("opted-out")];
+    world.expect(STORE, &message.key(), &life);
+    assert_eq!(call("PATCH", &[], "").status, 405);
+    assert_eq!(refused(&[("If-Match", "*")], &" ".repeat(100 << 10)), 413);
+}
+
+fn need_a_token_where_there_are_tokens(version: Version) {
+    let file = process::directory("tokens").join("tokens.toml");
+    // printf %s secret | sha256sum
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let tokens = format!(
+        "[[token]]\nname = 'shop'\nsha256 = '{hash}'\nrole = 'tenant'\ntenants = ['shop']\n"
+    );
+    fs::write(&file, tokens).unwrap_or_else(|error| panic!("{error}"));
+    let world = World::with(version, "tokens", |_, setup| {
+        setup.settings = format!("http_tokens = {:?}", file.display().to_string());
+    });
+    let http = world.lethe().address();
+    let put = |tenant: &str, token: &str| {
+        let headers = [("Authorization", token), ("If-Match", "*")];
+        let body = r#"{"profile": {"storage": "in"}}"#;
+        let answer = request("PUT", &http, &format!("/v1/policies/{tenant}"), &headers, body);
+        answer.unwrap_or_else(|why| panic!("{why}")).status
+    };
+    assert_eq!(put("shop", "Bearer wrong"), 401);
+    assert_eq!(put("other", "Bearer secret"), 403);
+    assert_eq!(put("shop", "Bearer secret"), 200);
+    assert_eq!(world.lethe().get("/livez").map(|(status, _)| status), Ok(200));
+    assert!(!world.lethe().said().contains("secret"));
 }

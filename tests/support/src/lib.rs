@@ -8,6 +8,7 @@
 //! | [`broker`] | Apache Kafka of either version, shared by a test process or for one test alone |
 //! | [`bus`] | the topics of one test and clients on them: events and control records in, outputs back |
 //! | [`event`] | the events of `lethe.v1` with content behind field 16, as producers write them |
+//! | [`http`] | requests to its pages |
 //! | [`lethe`] | the built program as a process: configuration, signals, pages, logs |
 //! | [`search`] | looks for planted content in everything that lethe keeps and says |
 //! | [`wait`] | polling with a generous bound; there are no sleeps as synchronisation |
@@ -20,7 +21,7 @@
 pub mod broker;
 pub mod bus;
 pub mod event;
-mod http;
+pub mod http;
 mod jars;
 pub mod kcat;
 pub mod lethe;

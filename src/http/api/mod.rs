@@ -1,0 +1,115 @@
+//! `/v1/…`: what the command line can do, over HTTP: policies, terms, holds.
+//!
+//! Each resource is a record of the control topic: its body is the record's value, its ETag the
+//! record's offset. Errors are problem details (RFC 9457).
+//!
+//! Invariants: a change names what it replaces (`If-Match` or `If-None-Match: *`), so that two
+//! writers do not overwrite each other; who may do what is decided in `auth` alone; requests are
+//! bounded in size, number and time.
+
+mod auth;
+mod openapi;
+mod problem;
+mod records;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::control::{ControlError, ControlTopic};
+use crate::pipeline::settings::PipelineSettings;
+use auth::Doors;
+use problem::Problem;
+
+/// The largest body: a control record's value is at most 64 KiB.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// Requests that read or change the control topic at a time; each costs a consumer or a producer.
+const CALLS_MAX: usize = 4;
+/// How long a request may take, the wait for its turn included.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The admin API of a process.
+pub(super) struct Api {
+    settings: PipelineSettings,
+    doors: Doors,
+    turns: Semaphore,
+    /// Made at the first request, and again after a failure.
+    topic: Mutex<Option<Arc<ControlTopic>>>,
+}
+
+impl Api {
+    /// The API of a process that listens at an address; `tokens` says who may do what.
+    pub(super) fn new(
+        settings: PipelineSettings,
+        listens: SocketAddr,
+        tokens: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            settings,
+            doors: Doors::new(listens, tokens),
+            turns: Semaphore::new(CALLS_MAX),
+            topic: Mutex::default(),
+        }
+    }
+
+    /// Does something with the control topic, on a thread where it may wait.
+    async fn with_topic<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&ControlTopic) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let api = Arc::clone(self);
+        let done = timeout(ANSWER_WITHIN, async {
+            let _turn = self.turns.acquire().await;
+            tokio::task::spawn_blocking(move || {
+                let topic = api.connected()?;
+                let done = call(&topic);
+                if matches!(done, Err(ControlError::Kafka(_))) {
+                    *api.lock() = None;
+                }
+                done
+            })
+            .await
+        });
+        match done.await {
+            Ok(Ok(done)) => Ok(done?),
+            Ok(Err(error)) => Err(Problem::failed(error.to_string())),
+            Err(_) => Err(Problem::late()),
+        }
+    }
+
+    fn connected(&self) -> Result<Arc<ControlTopic>, ControlError> {
+        if let Some(topic) = &*self.lock() {
+            return Ok(Arc::clone(topic));
+        }
+        let topic = Arc::new(ControlTopic::connect(self.settings.clone())?);
+        *self.lock() = Some(Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<ControlTopic>>> {
+        self.topic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The routes of the API.
+pub(super) fn router(api: Arc<Api>) -> Router {
+    let mut router = Router::new().route("/v1/openapi.json", get(openapi::show));
+    for (path, methods) in records::routes() {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(api)
+}

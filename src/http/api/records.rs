@@ -1,0 +1,143 @@
+//! The resources: each a record of the control topic.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use super::Api;
+use super::auth::Wish;
+use super::problem::Problem;
+use crate::control::key::Kind;
+use crate::control::{Change, Entry, Expected};
+use crate::demo::now_ms;
+
+type Asked = State<Arc<Api>>;
+/// The variable parts of a path, in order, decoded.
+type Parts = Path<Vec<(String, String)>>;
+
+/// The pages of the resources.
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 7] {
+    [
+        ("/v1/policies", all(Kind::Tenant)),
+        ("/v1/policies/{tenant}", one(Kind::Tenant)),
+        ("/v1/policies/{tenant}/conversations/{conversation}", one(Kind::Conversation)),
+        ("/v1/terms", all(Kind::Terms)),
+        ("/v1/terms/{tenant}", one(Kind::Terms)),
+        ("/v1/holds", all(Kind::Hold)),
+        ("/v1/holds/{id}", one(Kind::Hold)),
+    ]
+}
+
+fn all(kind: Kind) -> MethodRouter<Arc<Api>> {
+    get(move |State(api): Asked, headers: HeaderMap| list(kind, api, headers))
+}
+
+fn one(kind: Kind) -> MethodRouter<Arc<Api>> {
+    get(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts| {
+        show(kind, api, headers, parts)
+    })
+    .put(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts, body: Bytes| {
+        replace(kind, api, headers, parts, Some(body))
+    })
+    .delete(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts| {
+        replace(kind, api, headers, parts, None)
+    })
+}
+
+async fn list(kind: Kind, api: Arc<Api>, headers: HeaderMap) -> Result<Json<Vec<Entry>>, Problem> {
+    api.doors.admit(&headers, Wish::Read(kind), None)?;
+    let book = api.with_topic(|topic| topic.read(now_ms())).await?;
+    Ok(Json(book.beginning(kind.prefix()).cloned().collect()))
+}
+
+async fn show(
+    kind: Kind,
+    api: Arc<Api>,
+    headers: HeaderMap,
+    parts: Vec<(String, String)>,
+) -> Result<Response, Problem> {
+    let (key, tenant) = key(kind, &parts);
+    api.doors.admit(&headers, Wish::Read(kind), tenant)?;
+    let book = api.with_topic(|topic| topic.read(now_ms())).await?;
+    let entry = book.get(&key).filter(|entry| !entry.is_withdrawn());
+    let entry = entry.ok_or_else(|| Problem::nothing(&key))?;
+    Ok((tag(entry.offset), Json(entry.clone())).into_response())
+}
+
+/// Replaces what is said under a key; without a body, withdraws it.
+async fn replace(
+    kind: Kind,
+    api: Arc<Api>,
+    headers: HeaderMap,
+    parts: Vec<(String, String)>,
+    body: Option<Bytes>,
+) -> Result<Response, Problem> {
+    let (key, tenant) = key(kind, &parts);
+    api.doors.admit(&headers, Wish::Change(kind), tenant)?;
+    let expected = expected(&headers)?;
+    let value = body.map(|body| String::from_utf8(body.into())).transpose();
+    let value = value.map_err(|_| unprocessable("the value is not UTF-8"))?;
+    let withdrawn = value.is_none();
+    let written = api.with_topic(move |topic| {
+        // "Only if there is nothing" holds for what was withdrawn, too.
+        let book = topic.read(now_ms())?;
+        let gone = book.get(&key).is_some_and(Entry::is_withdrawn);
+        let expected = match expected {
+            Expected::Nothing if gone => Expected::last(&book, &key),
+            other @ (Expected::Nothing | Expected::Offset(_) | Expected::Anything) => other,
+        };
+        topic.write(&[Change { key, value, expected }], now_ms())
+    });
+    let offset = written.await?.first().copied().unwrap_or_default();
+    let status = match (withdrawn, expected) {
+        (true, _) => StatusCode::NO_CONTENT,
+        (false, Expected::Nothing) => StatusCode::CREATED,
+        (false, Expected::Offset(_) | Expected::Anything) => StatusCode::OK,
+    };
+    if withdrawn {
+        return Ok((status, tag(offset)).into_response());
+    }
+    Ok((status, tag(offset), Json(serde_json::json!({ "offset": offset }))).into_response())
+}
+
+/// The control key that a path names, and its tenant.
+fn key(kind: Kind, parts: &[(String, String)]) -> (String, Option<&str>) {
+    let values: Vec<&str> = parts.iter().map(|(_, value)| value.as_str()).collect();
+    let tenant = parts.iter().find(|(name, _)| name == "tenant");
+    (kind.key(&values), tenant.map(|(_, value)| value.as_str()))
+}
+
+fn tag(offset: i64) -> [(HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{offset}\""))]
+}
+
+/// What a change replaces, as its conditions say.
+fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (Some("*"), None) => Ok(Expected::Anything),
+        (Some(tag), None) => {
+            let offset = tag.trim_matches('"').parse();
+            offset
+                .map(Expected::Offset)
+                .map_err(|_| unprocessable("If-Match is not an ETag of this API"))
+        }
+        (None, Some("*")) => Ok(Expected::Nothing),
+        (None, None) => Err(Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "say what is replaced: If-Match with the ETag of a GET, or If-None-Match: *",
+        )),
+        (Some(_), Some(_)) | (None, Some(_)) => {
+            Err(unprocessable("either If-Match, or If-None-Match: *"))
+        }
+    }
+}
+
+fn unprocessable(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
