@@ -36,7 +36,8 @@ impl DataDirectory {
     /// open transactions of the old name would stay behind.
     pub fn take(path: &Path, instance: Option<&str>) -> Result<Self, PipelineError> {
         let wrong = |why: String| PipelineError::Directory { path: path.to_owned(), why };
-        let unwritable = |what: &str, error: &std::io::Error| wrong(format!("{what}: {error}; {ADVICE}"));
+        let unwritable =
+            |what: &str, error: &std::io::Error| wrong(format!("{what}: {error}; {ADVICE}"));
         fs::create_dir_all(path).map_err(|error| unwritable("cannot be created", &error))?;
         let lock = File::options()
             .create(true)

@@ -196,6 +196,27 @@ impl StateError {
         }
     }
 
+    /// The store's directory, where the error is about one.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Io { dir, .. }
+            | Self::Full { dir, .. }
+            | Self::ReadOnly { dir, .. }
+            | Self::Locked { dir }
+            | Self::Corrupt { dir, .. }
+            | Self::Gap { dir, .. }
+            | Self::NoSnapshot { dir, .. }
+            | Self::Interrupted { dir }
+            | Self::PartMissing { dir, .. }
+            | Self::OtherIdentity { dir, .. }
+            | Self::OtherFormat { dir, .. }
+            | Self::Foreign { dir }
+            | Self::Delta { dir, .. } => Some(dir),
+            Self::Row(_) => None,
+        }
+    }
+
     /// Sorts an error of RocksDB's.
     pub(crate) fn from_rocksdb(dir: &Path, error: rocksdb::Error) -> Self {
         let dir = dir.to_owned();
@@ -211,10 +232,10 @@ impl StateError {
     /// Sorts an error of RocksDB's at the opening of a directory that is there: a file that it looks for in
     /// vain was lost.
     pub(crate) fn at_open(dir: &Path, error: rocksdb::Error) -> Self {
-        match Self::from_rocksdb(dir, error) {
-            Self::Io { dir, what } if what.contains(NO_FILE) => Self::Corrupt { dir, what },
-            error => error,
-        }
+        let what = error.to_string();
+        let sorted = Self::from_rocksdb(dir, error);
+        let lost = matches!(&sorted, Self::Io { .. }) && what.contains(NO_FILE);
+        if lost { Self::Corrupt { dir: dir.to_owned(), what } } else { sorted }
     }
 
     /// Sorts an error of the system's.

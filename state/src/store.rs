@@ -54,8 +54,7 @@ impl Store {
         memory: &Memory,
         rule: Rule,
     ) -> Result<Self, StateError> {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| StateError::from_io(dir, &error))?;
+        std::fs::create_dir_all(dir).map_err(|error| StateError::from_io(dir, &error))?;
         let forgetting = Forgetting::new(rule);
         let db = DB::open(&options::store(memory, &forgetting), dir)
             .map_err(|error| StateError::at_open(dir, error))?;

@@ -98,7 +98,9 @@ pub(crate) fn ingest_options() -> IngestExternalFileOptions {
 /// Removes what a restore has left beside a store.
 pub(crate) fn clean(store: &Path) -> Result<(), StateError> {
     match fs::remove_dir_all(directory(store)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StateError::from_io(store, &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError::from_io(store, &error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

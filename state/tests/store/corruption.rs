@@ -106,9 +106,7 @@ fn a_manifest_or_pointer_that_was_cut_or_lost_is_refused() {
         let bytes = fs::read(dir.join(name)).unwrap();
         fs::write(dir.join(name), &bytes[..keep.min(bytes.len())]).unwrap();
     };
-    let manifest = |dir: &Path| {
-        fs::read_to_string(dir.join("CURRENT")).unwrap().trim().to_owned()
-    };
+    let manifest = |dir: &Path| fs::read_to_string(dir.join("CURRENT")).unwrap().trim().to_owned();
     type Damage<'a> = &'a dyn Fn(&Path);
     let damages: [Damage<'_>; 5] = [
         &|dir| cut(dir, "CURRENT", 0),
