@@ -34,7 +34,7 @@ fn field(number: u8, said: u64, bytes: &[u8]) -> Vec<u8> {
 
 /// A group in a group, and so on.
 fn nested(depth: usize) -> Vec<u8> {
-    [vec![0xa3, 0x01].repeat(depth), vec![0xa4, 0x01].repeat(depth)].concat()
+    [[0xa3, 0x01].repeat(depth), [0xa4, 0x01].repeat(depth)].concat()
 }
 
 /// What no class can be told by.
@@ -48,7 +48,7 @@ fn poison(valid: &[u8]) -> Vec<Vec<u8>> {
         field(1, 0, b""),
         field(0, 4, b"zero"),
         [valid, &nested(10_000)].concat(),
-        [valid, &vec![0xa3, 0x01].repeat(1_000)].concat(),
+        [valid, &[0xa3, 0x01].repeat(1_000)].concat(),
         [valid, &field(5, u64::MAX, MARKER)].concat(),
         vec![0x80; 64],
         vec![0; 64],

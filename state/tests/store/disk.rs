@@ -90,5 +90,5 @@ fn fill(dir: &Path) -> StateError {
 fn step(store: &mut Store, sequence: u64) -> Result<(), StateError> {
     store.commit(changelog_offset(sequence))?;
     // The first files are small; then one does not fit.
-    if sequence == 2 || sequence % 16 == 0 { store.flush() } else { store.check_disk() }
+    if sequence == 2 || sequence.is_multiple_of(16) { store.flush() } else { store.check_disk() }
 }
