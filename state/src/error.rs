@@ -229,12 +229,13 @@ impl StateError {
         Self::of_system(dir, error.into_string())
     }
 
-    /// Sorts an error of RocksDB's at the opening of a directory that is there: a file that it looks for in
-    /// vain was lost.
+    /// Sorts an error of RocksDB's at the opening of a directory: a file that a database which is there looks
+    /// for in vain was lost.
     pub(crate) fn at_open(dir: &Path, error: rocksdb::Error) -> Self {
         let what = error.to_string();
         let sorted = Self::from_rocksdb(dir, error);
-        let lost = matches!(&sorted, Self::Io { .. }) && what.contains(NO_FILE);
+        let is_there = dir.join(POINTER).exists();
+        let lost = is_there && matches!(&sorted, Self::Io { .. }) && what.contains(NO_FILE);
         if lost { Self::Corrupt { dir: dir.to_owned(), what } } else { sorted }
     }
 
@@ -258,6 +259,8 @@ impl StateError {
 
 /// The C library's words for `ENOSPC`, `EDQUOT` and `EFBIG`.
 const NO_ROOM: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
+/// The file of RocksDB's that says where a database begins.
+const POINTER: &str = "CURRENT";
 /// Its words for `ENOENT`.
 const NO_FILE: &str = "No such file or directory";
 /// Its words for `EROFS`.
