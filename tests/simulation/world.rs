@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lethe::pipeline::control::ControlLog;
-use lethe::pipeline::control_reader::ControlReader;
+use lethe::pipeline::control_reader::{ControlReader, Topic};
 use lethe::pipeline::progress::Progress;
 use lethe::pipeline::seam::{Fault as Failure, Kafka, Reading};
 use lethe::pipeline::settings::{Beginning, PipelineSettings, Topics};
@@ -327,7 +327,9 @@ impl World {
         let made = unless_crashed(|| {
             let log = kafka.log(Reading::Following)?;
             let check = Box::new(|| Some(Ok(())));
-            let reader = ControlReader::new(log, Arc::clone(&shared_all.control), health, check);
+            let topic = Topic { name: "lethe.control".to_owned(), id: None };
+            let control = Arc::clone(&shared_all.control);
+            let reader = ControlReader::new(log, topic, control, health, check);
             let workers = (0..worker_count).map(|number| {
                 let clock = SimClock { node: node.clone() };
                 let worker = Worker::new(number, Arc::clone(&kafka), clock, shared_all.clone())?;

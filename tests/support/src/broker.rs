@@ -1,7 +1,8 @@
 //! Apache Kafka, as its own jars: 4.1.1 with KRaft, 2.8.1 with ZooKeeper.
 //!
 //! [`Broker::shared`] gives the one broker of a version that the tests of a process use together (their
-//! topics bear the test's name); [`Broker::own`] one that a test may stop, pause and start again.
+//! topics bear the test's name); [`Broker::own`] one that a test may stop, pause and start again;
+//! [`Broker::guarded`](crate::rights) one that asks who its clients are.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,6 +18,7 @@ use rustix::process::Signal;
 
 use crate::jars;
 use crate::process::{self, Process};
+use crate::rights;
 use crate::wait::{PATIENCE, within};
 
 /// Another process may take a port between its choice and its use: then others are chosen.
@@ -70,6 +72,8 @@ pub struct Broker {
     port: u16,
     /// KRaft's controller or ZooKeeper.
     port_metadata: u16,
+    /// Where clients log in, of a broker that asks them to.
+    port_guarded: Option<u16>,
     /// ZooKeeper, of the version that needs it, and then the broker.
     processes: Mutex<Vec<Process>>,
 }
@@ -92,13 +96,21 @@ impl Broker {
     /// Where it does not start, with what it said.
     #[must_use]
     pub fn own(version: Version) -> Self {
+        Self::started(version, false)
+    }
+
+    pub(crate) fn started(version: Version, guarded: bool) -> Self {
         for _ in 1..ATTEMPTS_MAX {
-            if let Ok(broker) = Self::try_start(version) {
+            if let Ok(broker) = Self::try_start(version, guarded) {
                 return broker;
             }
         }
-        Self::try_start(version)
+        Self::try_start(version, guarded)
             .unwrap_or_else(|said| panic!("Kafka {version} did not start: {said}"))
+    }
+
+    pub(crate) fn port_guarded(&self) -> Option<u16> {
+        self.port_guarded
     }
 
     /// Where clients connect to.
@@ -173,10 +185,12 @@ impl Broker {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_start(version: Version) -> Result<Self, String> {
+    fn try_start(version: Version, guarded: bool) -> Result<Self, String> {
         let dir = process::directory(&format!("kafka-{version}"));
         let (port, port_metadata) = (free_port(), free_port());
-        let broker = Self { version, dir, port, port_metadata, processes: Mutex::new(Vec::new()) };
+        let port_guarded = guarded.then(free_port);
+        let processes = Mutex::new(Vec::new());
+        let broker = Self { version, dir, port, port_metadata, port_guarded, processes };
         broker.configure()?;
         let mut processes = broker.lock();
         if version == Version::V2 {
@@ -194,13 +208,15 @@ impl Broker {
         let (address, metadata, dir) = (self.address(), self.port_metadata, self.dir.display());
         match self.version {
             Version::V4 => {
+                let (guarded, rules) =
+                    self.port_guarded.map(rights::configuration).unwrap_or_default();
                 write(
                     "server.properties",
                     format!(
                         "{COMMON}process.roles=broker,controller\nnode.id=1\n\
                          controller.quorum.voters=1@127.0.0.1:{metadata}\n\
-                         listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{metadata}\n\
-                         advertised.listeners=PLAINTEXT://{address}\n\
+                         listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{metadata}{guarded}\n\
+                         advertised.listeners=PLAINTEXT://{address}{guarded}\n{rules}\
                          controller.listener.names=CONTROLLER\nlog.dirs={dir}/data\n"
                     ),
                 );
@@ -268,7 +284,7 @@ impl Broker {
         }
     }
 
-    fn java(&self, main: &str, heap: &str, log: &str) -> Command {
+    pub(crate) fn java(&self, main: &str, heap: &str, log: &str) -> Command {
         require_java();
         let jars = jars::directory(self.version.number(), self.version.artifacts());
         let log =
@@ -287,7 +303,7 @@ impl Broker {
         command
     }
 
-    fn said(&self, log: &str) -> String {
+    pub(crate) fn said(&self, log: &str) -> String {
         tail(&self.dir.join(log))
     }
 }

@@ -10,6 +10,7 @@
 //! | [`event`] | the events of `lethe.v1` with content behind field 16, as producers write them |
 //! | [`http`] | requests to its pages |
 //! | [`lethe`] | the built program as a process: configuration, signals, pages, logs |
+//! | [`rights`] | a broker that asks its clients to log in, and rights to take away |
 //! | [`search`] | looks for planted content in everything that lethe keeps and says |
 //! | [`wait`] | polling with a generous bound; there are no sleeps as synchronisation |
 #![expect(
@@ -27,5 +28,6 @@ pub mod kcat;
 pub mod lethe;
 pub mod process;
 pub mod record;
+pub mod rights;
 pub mod search;
 pub mod wait;
