@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::http::{Server, Shown};
 use crate::pipeline;
 use crate::telemetry::health::Health;
+use crate::telemetry::tenants::Tenants;
 use crate::telemetry::{logs, metrics};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
@@ -109,7 +110,8 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let health = Arc::new(Health::new(settings.pipeline.workers));
     let metrics = metrics::install()
         .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
-    let shown = Shown { health: Arc::clone(&health), metrics };
+    let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
+    let shown = Shown { health: Arc::clone(&health), metrics, tenants: Arc::clone(&tenants) };
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown).await?;
@@ -120,7 +122,7 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         let stop = Stop::on_signals(&health)?;
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
-        let done = work(settings, &health, &stop).await;
+        let done = work(settings, &health, tenants, &stop).await;
         if let Err(failure) = &done {
             health.fatal(failure);
         }
@@ -137,7 +139,12 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
 }
 
 /// Prepares the topics, then lets the workers work until they are done.
-async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Result<(), Failure> {
+async fn work(
+    mut settings: Settings,
+    health: &Arc<Health>,
+    tenants: Arc<Tenants>,
+    stop: &Stop,
+) -> Result<(), Failure> {
     let prepared = tokio::task::spawn_blocking({
         let (settings, runtime) = (settings.clone(), Handle::current());
         move || runtime.block_on(prepare(&settings))
@@ -151,6 +158,7 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
     let check = control::checker(topics::admin(&settings)?, control, Handle::current());
     let surroundings = pipeline::Surroundings {
         health: Arc::clone(health),
+        tenants,
         settings_check: Box::new(check),
         shutdown: Arc::clone(&stop.workers),
     };

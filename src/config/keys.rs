@@ -132,6 +132,11 @@ pub const KEYS: &[Key] = &[
         "--no-create-topics",
     ),
     key("dead_letters.values", "false", "dead letters carry the input's value: content, for 24 h"),
+    key(
+        "metrics.tenants",
+        "20",
+        "how many of the busiest tenants have series of their own in `/metrics`, 0 to 500; the others are counted together",
+    ),
     key("topics.messages", "im.messages", "input: messages"),
     key("topics.profiles", "im.profiles", "input: profiles"),
     key("topics.configs", "im.configs", "input: config items"),

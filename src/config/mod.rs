@@ -33,6 +33,9 @@ const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Longest transit limit that transit topics can be prepared for: ten years, as the terms' maximum.
 const TRANSIT_LIMIT_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+/// Most tenants with series of their own: with three series each, `/metrics` stays a page that is
+/// read in milliseconds.
+const TENANTS_SHOWN_MAX: usize = 500;
 /// Most partitions of a topic that lethe creates: a number beyond this is a slip.
 const PARTITIONS_MAX: usize = 10_000;
 /// Most replicas of a topic.
@@ -164,6 +167,8 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         embedded_broker: false,
         changelog_slack_bytes: values.required("changelog_slack", slack)?,
         control_id: values.optional("topics.control_id", text::name)?,
+        tenants_shown: values
+            .required("metrics.tenants", text::number_within(0, TENANTS_SHOWN_MAX))?,
         record_bytes_max: Default::default(),
     })
 }

@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::http::{Server, Shown};
 use crate::pipeline::{self, Shutdown, Surroundings};
 use crate::telemetry::health::{Health, Readiness};
+use crate::telemetry::tenants::Tenants;
 use crate::telemetry::{metrics, names};
 
 /// How long lethe may take to be ready.
@@ -27,6 +28,7 @@ const WORKERS: &str = "2";
 pub(super) struct Lethe {
     health: Arc<Health>,
     metrics: PrometheusHandle,
+    tenants: Arc<Tenants>,
     shutdown: Arc<Shutdown>,
     pipeline: JoinHandle<anyhow::Result<()>>,
     /// Serves HTTP until this is dropped.
@@ -53,7 +55,12 @@ impl Lethe {
         let metrics = metrics::install().context("metrics cannot be set up")?;
 
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let shown = Shown { health: Arc::clone(&health), metrics: metrics.clone() };
+        let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
+        let shown = Shown {
+            health: Arc::clone(&health),
+            metrics: metrics.clone(),
+            tenants: Arc::clone(&tenants),
+        };
         let server = runtime.block_on(Server::bind(&settings.http, shown))?;
         let http = server.address()?.to_string();
         let (serving, ended) = oneshot::channel::<()>();
@@ -62,6 +69,7 @@ impl Lethe {
         let shutdown = Arc::new(Shutdown::default());
         let surroundings = Surroundings {
             health: Arc::clone(&health),
+            tenants: Arc::clone(&tenants),
             // The embedded broker never removes a control record, and has no settings to ask for.
             settings_check: Box::new(|| Some(Ok(()))),
             shutdown: Arc::clone(&shutdown),
@@ -69,7 +77,7 @@ impl Lethe {
         let pipeline = thread::Builder::new()
             .name("lethe".to_owned())
             .spawn(move || Ok(pipeline::run(settings.pipeline, surroundings)?))?;
-        Ok(Self { health, metrics, shutdown, pipeline, runtime, http, _serving: serving })
+        Ok(Self { health, metrics, tenants, shutdown, pipeline, runtime, http, _serving: serving })
     }
 
     /// Where its pages are.
@@ -101,7 +109,7 @@ impl Lethe {
 
     /// How many input records it has counted so far.
     pub(super) fn counted(&self) -> u64 {
-        let page = metrics::render(&self.metrics, &self.health);
+        let page = metrics::render(&self.metrics, &self.health, &self.tenants);
         let values = page.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let name = series.split_once('{')?.0;
@@ -115,7 +123,7 @@ impl Lethe {
         self.health.stopping();
         self.shutdown.stop();
         self.pipeline.join().map_err(|_| anyhow!("lethe has panicked"))??;
-        let page = metrics::render(&self.metrics, &self.health);
+        let page = metrics::render(&self.metrics, &self.health, &self.tenants);
         self.runtime.shutdown_background();
         Ok(page)
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::telemetry::health::Health;
+use crate::telemetry::tenants::Tenants;
 
 pub use server::{HttpError, Server};
 
@@ -28,4 +29,6 @@ pub struct Shown {
     pub health: Arc<Health>,
     /// What it has counted.
     pub metrics: PrometheusHandle,
+    /// What its busiest tenants do.
+    pub tenants: Arc<Tenants>,
 }

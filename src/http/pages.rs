@@ -38,7 +38,7 @@ async fn readyz(State(shown): State<Shown>) -> (StatusCode, String) {
 }
 
 async fn prometheus(State(shown): State<Shown>) -> impl IntoResponse {
-    let text = metrics::render(&shown.metrics, &shown.health);
+    let text = metrics::render(&shown.metrics, &shown.health, &shown.tenants);
     ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text)
 }
 

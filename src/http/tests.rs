@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{Server, Shown};
 use crate::telemetry::health::Health;
+use crate::telemetry::tenants::Tenants;
 
 struct Running {
     health: Arc<Health>,
@@ -23,7 +24,7 @@ struct Running {
 
 fn shown(health: &Arc<Health>) -> Shown {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    Shown { health: Arc::clone(health), metrics }
+    Shown { health: Arc::clone(health), metrics, tenants: Arc::new(Tenants::new(1)) }
 }
 
 async fn start() -> Running {

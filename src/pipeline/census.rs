@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use lethe_engine::ledger::Books;
 use lethe_engine::{Class, Ledger, Rows, Storage};
-use lethe_state::StateError;
+use lethe_state::{Pressure, StateError};
 
 use super::clock::{HostClock, Now};
 use super::partition::{Live, Stage};
-use super::seam::Kafka;
+use super::seam::{Kafka, PartitionId};
 use super::settings::CENSUS_ROWS;
 use super::upkeep::age;
 use super::worker::Worker;
@@ -38,8 +38,22 @@ pub(super) struct Holdings {
     pub(super) remaining: BTreeMap<Class, u64>,
     pub(super) state_bytes: u64,
     pub(super) changelog_bytes: u64,
+    /// The next input offset of each partition.
+    pub(super) positions: BTreeMap<PartitionId, i64>,
+    /// What compactions still have to rewrite, and partitions whose writes wait for that.
+    pub(super) pending_bytes: u64,
+    pub(super) stalled: u64,
+    /// RocksDB's memory, of the whole process.
+    pub(super) memory_bytes: u64,
     /// Of the oldest snapshot (seconds).
     pub(super) snapshot_age_s: u64,
+}
+
+impl Holdings {
+    fn presses(&mut self, pressure: Pressure) {
+        self.pending_bytes += pressure.pending_bytes;
+        self.stalled += u64::from(pressure.is_stalled);
+    }
 }
 
 impl Live {
@@ -70,13 +84,14 @@ impl Live {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Counts some more, and says what is known.
     pub(super) fn holdings(&mut self, now: Now) -> Result<Holdings, StateError> {
-        let mut holdings = Holdings::default();
+        let memory_bytes = self.memory.used_bytes() as u64;
+        let mut holdings = Holdings { memory_bytes, ..Holdings::default() };
         // One partition's books at a time: a look at all of them would be felt.
         let lives = self.desk.live().count().max(1);
         let turn = self.census_turn % lives;
         self.census_turn = turn + 1;
         let mut number = 0;
-        for (id, stage) in &mut self.desk.partitions {
+        for (&id, stage) in &mut self.desk.partitions {
             match stage {
                 Stage::Live(live) => {
                     if number == turn {
@@ -89,12 +104,20 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                     {
                         *holdings.live.entry((id.class, storage)).or_default() += count;
                     }
+                    holdings.positions.insert(id, live.next);
                     holdings.state_bytes += live.store.bytes();
+                    holdings.presses(live.store.pressure());
                     holdings.changelog_bytes += live.upkeep.changelog_bytes();
                     let age_s = age(live, now.wall_ms).map_or(0, |age| age.as_secs());
                     holdings.snapshot_age_s = holdings.snapshot_age_s.max(age_s);
                 }
                 Stage::Restoring(restoring) => {
+                    let committed =
+                        restoring.goal.as_ref().and_then(|goal| goal.committed.as_ref());
+                    if let Some(committed) = committed {
+                        holdings.positions.insert(id, committed.offset);
+                    }
+                    holdings.presses(restoring.store.pressure());
                     let end = restoring.goal.as_ref().map_or(0, |goal| goal.end);
                     *self.restored.entry(id.class).or_default() +=
                         std::mem::take(&mut restoring.records);

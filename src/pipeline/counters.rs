@@ -1,9 +1,12 @@
-//! What is counted of each input record and tombstone; metrics move after the commit alone.
+//! What is counted of each input record and of what is written for it; metrics move after the commit alone.
 
-use lethe_engine::{Class, Outcome, Reason};
-use metrics::Counter;
+use std::time::Duration;
 
-use super::settings::CLASSES;
+use lethe_engine::{Class, Outcome, Reason, Storage};
+use metrics::{Counter, Histogram};
+
+use super::seam::Role;
+use super::settings::{CLASSES, Topics};
 use crate::telemetry::names;
 
 /// Every outcome, in the order of [`Counts::outcomes`].
@@ -32,6 +35,39 @@ const ERRORS: [&str; 5] = ["decode", "no-event", "id", "time", super::desk::TOO_
 /// The label of input that went to the dead letters.
 const DEAD_LETTER: &str = "dead_letter";
 
+/// How many kinds of output a partition has: see [`kind`].
+const KINDS: usize = 5;
+
+/// Where the output of a role is counted; none: no worker writes it.
+const fn kind(role: Role) -> Option<usize> {
+    match role {
+        Role::Output(_, Storage::Stored) => Some(0),
+        Role::Output(_, Storage::Transit) => Some(1),
+        Role::Changelog(_) => Some(2),
+        Role::Audit => Some(3),
+        Role::DeadLetters => Some(4),
+        Role::Input(_) | Role::Control => None,
+    }
+}
+
+/// The roles of a class's outputs, in the order of [`kind`].
+const fn roles(class: Class) -> [Role; KINDS] {
+    [
+        Role::Output(class, Storage::Stored),
+        Role::Output(class, Storage::Transit),
+        Role::Changelog(class),
+        Role::Audit,
+        Role::DeadLetters,
+    ]
+}
+
+/// Records and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Flow {
+    records: u64,
+    bytes: u64,
+}
+
 /// What one batch did on one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -44,6 +80,9 @@ pub(super) struct Counts {
     dead_letters: [u64; ERRORS.len()],
     tombstones: [u64; REASONS.len()],
     unmatched: u64,
+    input_records: u64,
+    input_bytes: u64,
+    outputs: [Flow; KINDS],
 }
 
 impl Counts {
@@ -76,6 +115,30 @@ impl Counts {
         self.unmatched += count;
     }
 
+    /// An input record with a value of so many bytes was taken.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        self.input_records += 1;
+        self.input_bytes += bytes as u64;
+    }
+
+    /// Whether no input record was taken yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.input_records == 0
+    }
+
+    /// A record was written.
+    pub(super) fn written(&mut self, role: Role, bytes: usize) {
+        if let Some(flow) = kind(role).and_then(|kind| self.outputs.get_mut(kind)) {
+            flow.records += 1;
+            flow.bytes += bytes as u64;
+        }
+    }
+
+    /// To how many partitions of Kafka its records went: each gets a marker.
+    fn partitions_written(&self) -> u64 {
+        self.outputs.iter().filter(|flow| flow.records > 0).count() as u64
+    }
+
     fn of(&self, outcome: Outcome) -> u64 {
         match outcome {
             Outcome::Stored => self.stored,
@@ -91,8 +154,10 @@ impl Counts {
 /// A worker's handles: looked up once.
 pub(super) struct Counters {
     classes: Vec<(Class, Handles)>,
-    pub(super) commits: Counter,
+    commits: Counter,
     pub(super) aborts: Counter,
+    markers: Counter,
+    commit_time: Histogram,
 }
 
 struct Handles {
@@ -101,12 +166,15 @@ struct Handles {
     errors: Vec<Counter>,
     tombstones: Vec<Counter>,
     unmatched: Counter,
+    input_bytes: Counter,
+    outputs: Vec<(Counter, Counter)>,
+    latency: Histogram,
 }
 
 impl Counters {
-    pub(super) fn new(topic: impl Fn(Class) -> String) -> Self {
+    pub(super) fn new(topics: &Topics) -> Self {
         let handles = |class: Class| {
-            let topic = topic(class);
+            let topic = topics.input(class).to_owned();
             let records = |outcome: &'static str| metrics::counter!(names::RECORDS, "topic" => topic.clone(), "outcome" => outcome);
             let failed = |error: &'static str| {
                 metrics::counter!(
@@ -116,7 +184,15 @@ impl Counters {
                 metrics::counter!(
                     names::TOMBSTONES, "class" => class.name(), "reason" => reason.name())
             };
+            let written = |role: Role| {
+                let topic = topics.name(role);
+                let records = metrics::counter!(names::OUTPUT_RECORDS, "topic" => topic.clone());
+                (records, metrics::counter!(names::OUTPUT_BYTES, "topic" => topic))
+            };
             Handles {
+                input_bytes: metrics::counter!(names::INPUT_BYTES, "topic" => topic.clone()),
+                outputs: roles(class).into_iter().map(written).collect(),
+                latency: metrics::histogram!(names::EVENT_LATENCY, "topic" => topic.clone()),
                 outcomes: OUTCOMES.iter().map(|outcome| records(outcome.name())).collect(),
                 dead_letters: records(DEAD_LETTER),
                 errors: ERRORS.iter().map(|error| failed(error)).collect(),
@@ -128,6 +204,23 @@ impl Counters {
             classes: CLASSES.iter().map(|&class| (class, handles(class))).collect(),
             commits: metrics::counter!(names::TRANSACTIONS, "result" => "committed"),
             aborts: metrics::counter!(names::TRANSACTIONS, "result" => "aborted"),
+            markers: metrics::counter!(names::MARKERS),
+            commit_time: metrics::histogram!(names::COMMIT_TIME),
+        }
+    }
+
+    /// A transaction has committed, which took so long; a marker for its positions comes with it.
+    pub(super) fn transaction(&self, took: Duration) {
+        self.commits.increment(1);
+        self.markers.increment(1);
+        self.commit_time.record(took);
+    }
+
+    /// What a record with this timestamp caused is committed now (both Unix ms).
+    pub(super) fn latency(&self, class: Class, timestamp_ms: i64, now_ms: i64) {
+        let latency_ms = u64::try_from(now_ms.saturating_sub(timestamp_ms)).unwrap_or_default();
+        if let Some((_, handles)) = self.classes.iter().find(|(known, _)| *known == class) {
+            handles.latency.record(Duration::from_millis(latency_ms));
         }
     }
 
@@ -147,5 +240,36 @@ impl Counters {
             counter.increment(count);
         }
         handles.unmatched.increment(counts.unmatched);
+        handles.input_bytes.increment(counts.input_bytes);
+        for (flow, (records, bytes)) in counts.outputs.iter().zip(&handles.outputs) {
+            records.increment(flow.records);
+            bytes.increment(flow.bytes);
+        }
+        self.markers.increment(counts.partitions_written());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_is_counted_in_its_place() {
+        for class in CLASSES {
+            for (at, role) in roles(class).into_iter().enumerate() {
+                assert_eq!(kind(role), Some(at), "{role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_partition_that_was_written_to_gets_one_marker() {
+        let mut counts = Counts::default();
+        assert_eq!(counts.partitions_written(), 0);
+        for _ in 0..3 {
+            counts.written(Role::Changelog(Class::Message), 10);
+        }
+        counts.written(Role::Output(Class::Message, Storage::Transit), 5);
+        assert_eq!(counts.partitions_written(), 2);
     }
 }

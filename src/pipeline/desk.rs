@@ -12,13 +12,14 @@ use super::clock::{Now, Time};
 use super::control::ControlLog;
 use super::counters::Counters;
 use super::error::PipelineError;
-use super::outputs::Writer;
+use super::outputs::{Counted, Writer};
 use super::partition::{Live, Stage};
 use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
 use super::settings::{
     BATCH_BYTES_MAX, BATCH_CONTROL_MAX, BATCH_EFFECTS_MAX, BATCH_RECORDS_MAX, LOOK_ROWS,
     PipelineSettings, RECORD_OVERHEAD_BYTES,
 };
+use super::tallies::Tallies;
 use crate::codec::{self, TimeLimits};
 
 /// A record that no topic would take.
@@ -29,6 +30,10 @@ const UNDECODABLE: &str = "decode";
 const LOOK_REST_MS: i64 = 200;
 /// How far percent-encoding can lengthen an id.
 const ENCODED_MAX: usize = 3;
+
+/// One record in so many is timed, beside the first of each partition: what a batch holds of them is
+/// bounded, and costs nothing that could be felt.
+const TIMED_RECORDS: usize = 64;
 
 /// Why a step could not be done: a fault of the broker, or a reason to stop.
 #[derive(Debug)]
@@ -61,6 +66,20 @@ pub(super) struct Batch {
     pub(super) since: Option<Duration>,
     records: usize,
     bytes: usize,
+    /// Timestamps (Unix ms) of some of its input records.
+    pub(super) timestamps: Vec<(Class, i64)>,
+}
+
+impl Batch {
+    fn take<R: InputRecord>(&mut self, input: &R, is_first: bool, bytes: usize) {
+        if (is_first || self.records.is_multiple_of(TIMED_RECORDS))
+            && let Some(timestamp_ms) = input.timestamp_ms()
+        {
+            self.timestamps.push((input.id().class, timestamp_ms));
+        }
+        self.records += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// Where a batch is made.
@@ -94,16 +113,15 @@ impl<O: Output> Desk<O> {
             stored.min(settings.record_bytes_max(Role::Output(class, Storage::Transit)))
         };
         let limits = super::settings::CLASSES.iter().map(|&class| (class, limit(class))).collect();
-        let topics = settings.topics.clone();
         Self {
-            counters: Counters::new(|class| topics.input(class).to_owned()),
+            counters: Counters::new(&settings.topics),
+            writer: Writer::new(Tallies::new(settings.tenants_shown > 0)),
             settings,
             control,
             output,
             partitions: BTreeMap::new(),
             time,
             batch: Batch::default(),
-            writer: Writer::default(),
             dead_letter_partitions,
             control_was: (None, false),
             effects: Effects::default(),
@@ -151,8 +169,10 @@ impl<O: Output> Desk<O> {
         let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
         live.next = input.offset() + 1;
         live.touched = true;
-        self.batch.records += 1;
-        self.batch.bytes += input.value().map_or(0, <[u8]>::len);
+        let bytes = input.value().map_or(0, <[u8]>::len);
+        let is_first = live.counts.is_empty();
+        live.counts.taken(bytes);
+        self.batch.take(input, is_first, bytes);
         let latest_ms = self.time.latest_ms(now);
         let decoded = match input.value() {
             None => Err(UNDECODABLE),
@@ -169,6 +189,7 @@ impl<O: Output> Desk<O> {
         };
         match event {
             Ok(event) => {
+                self.writer.tenants.record(tenant(&event), bytes);
                 self.effects.clear();
                 let outcome =
                     live.engine.apply(&mut live.store, &event, ending_ms, &mut self.effects)?;
@@ -185,7 +206,7 @@ impl<O: Output> Desk<O> {
             Err(why) => {
                 live.counts.dead_letter(why);
                 self.writer.dead_letter(
-                    &mut self.output,
+                    &mut Counted { output: &mut self.output, counts: &mut live.counts },
                     &self.settings,
                     self.dead_letter_partitions,
                     input,
@@ -298,6 +319,10 @@ impl InputRecord for NoRecord {
         match *self {}
     }
 
+    fn timestamp_ms(&self) -> Option<i64> {
+        match *self {}
+    }
+
     fn key(&self) -> Option<&[u8]> {
         match *self {}
     }
@@ -308,6 +333,14 @@ impl InputRecord for NoRecord {
 
     fn headers(&self, _visit: VisitHeader<'_>) {
         match *self {}
+    }
+}
+
+/// Whose an event is.
+fn tenant<'e>(event: &Event<'e>) -> &'e str {
+    match event {
+        Event::Message(event) => event.tenant,
+        Event::Profile(event) | Event::Config(event) => event.tenant,
     }
 }
 

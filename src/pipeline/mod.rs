@@ -32,6 +32,7 @@ pub mod seam;
 pub mod settings;
 mod shutdown;
 mod startup;
+mod tallies;
 pub mod transaction;
 mod trust;
 mod upkeep;

@@ -10,6 +10,7 @@ use super::audit::Report;
 use super::counters::Counts;
 use super::seam::{Fault, Headers, InputRecord, Output, OutputRecord, PartitionId, Role};
 use super::settings::PipelineSettings;
+use super::tallies::Tallies;
 
 /// Headers that begin like this are lethe's own: an input cannot speak in its name.
 const OWN: &[u8] = b"lethe-";
@@ -26,16 +27,36 @@ const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 
 /// All reports are in one order.
 const AUDIT_PARTITION: i32 = 0;
 
+/// The producer, with what is counted of its records.
+pub(super) struct Counted<'c, O> {
+    pub(super) output: &'c mut O,
+    pub(super) counts: &'c mut Counts,
+}
+
+impl<O: Output> Counted<'_, O> {
+    fn send(&mut self, record: &OutputRecord<'_>) -> Result<(), Fault> {
+        self.output.send(record)?;
+        let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        self.counts.written(record.role, bytes(record.key) + bytes(record.value));
+        Ok(())
+    }
+}
+
 /// Writes records, in buffers that are used again.
-#[derive(Default)]
 pub(super) struct Writer {
     headers: Headers,
     text: String,
     /// Records of the batch so far.
     pub(super) written: usize,
+    /// What the batch does for each tenant.
+    pub(super) tenants: Tallies,
 }
 
 impl Writer {
+    pub(super) fn new(tenants: Tallies) -> Self {
+        Self { headers: Headers::default(), text: String::new(), written: 0, tenants }
+    }
+
     /// Writes the effects of one call. `input` is the record at hand, whose value `Content` stands for.
     pub(super) fn effects<O: Output, R: InputRecord>(
         &mut self,
@@ -47,6 +68,7 @@ impl Writer {
         counts: &mut Counts,
     ) -> Result<(), Fault> {
         counts.unmatched(effects.unmatched());
+        let output = &mut Counted { output, counts };
         for effect in effects.iter() {
             match effect {
                 Effect::Content { storage, key, tags } => {
@@ -56,7 +78,8 @@ impl Writer {
                     self.content(output, id, storage, key, tags, input)?;
                 }
                 Effect::Tombstone { storage, key, reason, policy } => {
-                    counts.tombstone(reason);
+                    output.counts.tombstone(reason);
+                    self.tenants.tombstone(key);
                     self.tombstone(output, id, storage, key, reason, policy)?;
                 }
                 Effect::Audit { key, what } if id == REPORTER => {
@@ -72,7 +95,7 @@ impl Writer {
 
     fn content<O: Output, R: InputRecord>(
         &mut self,
-        output: &mut O,
+        output: &mut Counted<'_, O>,
         id: PartitionId,
         storage: Storage,
         key: &str,
@@ -106,7 +129,7 @@ impl Writer {
 
     fn tombstone<O: Output>(
         &mut self,
-        output: &mut O,
+        output: &mut Counted<'_, O>,
         id: PartitionId,
         storage: Storage,
         key: &str,
@@ -127,7 +150,7 @@ impl Writer {
 
     fn audit<O: Output>(
         &mut self,
-        output: &mut O,
+        output: &mut Counted<'_, O>,
         key: &str,
         report: &Report,
     ) -> Result<(), Fault> {
@@ -146,7 +169,7 @@ impl Writer {
     /// Writes a dead letter: where the input is, and in one word why.
     pub(super) fn dead_letter<O: Output, R: InputRecord>(
         &mut self,
-        output: &mut O,
+        output: &mut Counted<'_, O>,
         settings: &PipelineSettings,
         partitions: i32,
         input: &R,
@@ -182,7 +205,7 @@ impl Writer {
     /// Writes a part of a delta.
     pub(super) fn delta<O: Output>(
         &mut self,
-        output: &mut O,
+        output: &mut Counted<'_, O>,
         id: PartitionId,
         key: &[u8],
         part: &[u8],

@@ -1,6 +1,7 @@
 //! How overdue expiry is, how far the clocks differ and what the partitions hold: over all workers,
 //! as gauges.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use metrics::{Counter, Gauge};
 
 use super::census::Holdings;
 use super::clock::Now;
+use super::seam::PartitionId;
 use super::settings::{CLASSES, Topics};
 use crate::telemetry::names;
 
@@ -26,6 +28,10 @@ pub struct Progress {
     state_bytes: Gauge,
     changelog_bytes: Gauge,
     snapshot_age: Gauge,
+    consumer_lag: Vec<(Class, Gauge)>,
+    pending_bytes: Gauge,
+    stalled: Gauge,
+    memory_bytes: Gauge,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,11 +55,16 @@ impl Progress {
         };
         let input = |class| topics.input(class).to_owned();
         let restored = |class| metrics::counter!(names::RESTORED_RECORDS, "topic" => input(class));
+        let lag = |class| metrics::gauge!(names::CONSUMER_LAG, "topic" => input(class));
         let remaining = |class| metrics::gauge!(names::RESTORE_REMAINING, "topic" => input(class));
         Self {
             live: CLASSES.into_iter().flat_map(live).collect(),
             restored: CLASSES.map(|class| (class, restored(class))).into(),
             remaining: CLASSES.map(|class| (class, remaining(class))).into(),
+            consumer_lag: CLASSES.map(|class| (class, lag(class))).into(),
+            pending_bytes: metrics::gauge!(names::ROCKSDB_PENDING),
+            stalled: metrics::gauge!(names::ROCKSDB_STALLED),
+            memory_bytes: metrics::gauge!(names::ROCKSDB_MEMORY),
             state_bytes: metrics::gauge!(names::STATE_BYTES),
             changelog_bytes: metrics::gauge!(names::CHANGELOG_BYTES),
             snapshot_age: metrics::gauge!(names::SNAPSHOT_AGE),
@@ -100,6 +111,27 @@ impl Progress {
         self.difference.set(seconds(difference_ms));
     }
 
+    /// The next input offset of each partition of this process.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<PartitionId, i64> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().flat_map(|report| report.holdings.positions.clone()).collect()
+    }
+
+    /// How far these positions are behind the ends of their partitions.
+    pub fn behind(
+        &self,
+        positions: &BTreeMap<PartitionId, i64>,
+        ends: &BTreeMap<PartitionId, i64>,
+    ) {
+        for (class, gauge) in &self.consumer_lag {
+            let of_class = positions.iter().filter(|(id, _)| id.class == *class);
+            let behind = of_class
+                .filter_map(|(id, next)| u64::try_from(ends.get(id)?.saturating_sub(*next)).ok());
+            gauge.set(number(behind.sum()));
+        }
+    }
+
     fn publish(&self, workers: &[Report]) {
         let held = || workers.iter().map(|report| &report.holdings);
         for (class, storage, gauge) in &self.live {
@@ -111,6 +143,10 @@ impl Progress {
         }
         self.state_bytes.set(number(held().map(|held| held.state_bytes).sum()));
         self.changelog_bytes.set(number(held().map(|held| held.changelog_bytes).sum()));
+        self.pending_bytes.set(number(held().map(|held| held.pending_bytes).sum()));
+        self.stalled.set(number(held().map(|held| held.stalled).sum()));
+        self.memory_bytes
+            .set(number(held().map(|held| held.memory_bytes).max().unwrap_or_default()));
         let oldest_s = held().map(|held| held.snapshot_age_s).max().unwrap_or_default();
         self.snapshot_age.set(number(oldest_s));
     }

@@ -12,16 +12,19 @@ use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
 use super::seam::{Fault, Kafka, Reading, Role};
-use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
+use super::settings::{BACKOFF_MAX, BACKOFF_MIN, LAG_EVERY, PipelineSettings};
 use super::shutdown::Shutdown;
 use super::startup;
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
+use crate::telemetry::tenants::Tenants;
 
 /// What the pipeline is given by the process around it.
 pub struct Surroundings {
     /// Told of what the workers do; made for as many workers as the settings say.
     pub health: Arc<Health>,
+    /// Told of what is done for each tenant.
+    pub tenants: Arc<Tenants>,
     /// Whether the control topic's settings are safe.
     pub settings_check: SettingsCheck,
     /// The wish to stop; a thread that cannot go on has it too.
@@ -33,7 +36,7 @@ pub struct Surroundings {
 /// # Errors
 /// What an operator has to do something about; everything else is mended, or waited for.
 pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(), PipelineError> {
-    let Surroundings { health, settings_check: check, shutdown } = surroundings;
+    let Surroundings { health, tenants, settings_check: check, shutdown } = surroundings;
     let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
     let settings = Arc::new(settings);
     let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
@@ -43,6 +46,7 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
         health,
         progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
+        tenants,
         settings,
     };
     tracing::info!(
@@ -58,6 +62,10 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
         let mut threads = Vec::new();
         threads.push(spawn(scope, "control".to_owned(), first, move || {
             read_control(kafka, shared, check, shutdown)
+        }));
+        threads.push(spawn(scope, "lag".to_owned(), first, move || {
+            watch_lag(kafka, &shared.progress, shutdown);
+            Ok(())
         }));
         for number in 0..shared.settings.workers {
             threads.push(spawn(scope, format!("worker-{number}"), first, move || {
@@ -138,12 +146,25 @@ fn work(
     })?;
     let Some(mut worker) = made else { return Ok(()) };
     while !shutdown.is_stopping() {
+        shared.health.step(number);
         match worker.step()? {
             Next::Now => {}
             Next::After(time) => shutdown.wait(time),
         }
     }
     worker.stop()
+}
+
+/// Tells how much of the input is not processed yet, also when a worker stands still.
+fn watch_lag(kafka: &RdKafka, progress: &Progress, shutdown: &Shutdown) {
+    while !shutdown.is_stopping() {
+        shutdown.wait(LAG_EVERY);
+        let positions = progress.positions();
+        match kafka.ends(positions.keys().copied()) {
+            Ok(ends) => progress.behind(&positions, &ends),
+            Err(fault) => tracing::debug!(%fault, "asking for the ends of the inputs"),
+        }
+    }
 }
 
 fn read_control(

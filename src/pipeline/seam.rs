@@ -140,6 +140,8 @@ pub trait InputRecord {
     fn id(&self) -> PartitionId;
     /// Its offset.
     fn offset(&self) -> i64;
+    /// When it was produced, or appended (Unix ms), where the record says it.
+    fn timestamp_ms(&self) -> Option<i64>;
     /// Its key.
     fn key(&self) -> Option<&[u8]>;
     /// Its content.

@@ -10,6 +10,9 @@ use lethe_engine::{Class, Storage};
 
 use super::seam::Role;
 
+/// How often the ends of the inputs are asked for, to tell the consumer lag; and how often librdkafka
+/// tells its figures.
+pub const LAG_EVERY: Duration = Duration::from_secs(10);
 /// Records of one batch: bounds the overlay (some 200 bytes each) and the time of one commit.
 pub const BATCH_RECORDS_MAX: usize = 32_768;
 /// Input bytes of one batch: half of the producer's queue, so that a batch never waits for room.
@@ -215,6 +218,8 @@ pub struct PipelineSettings {
     pub changelog_slack_bytes: u64,
     /// The operator states that the control topic with this id is the same as the one before it.
     pub control_id: Option<String>,
+    /// So many tenants have series of their own.
+    pub tenants_shown: usize,
     /// `max.message.bytes` of the output topics, by name.
     pub record_bytes_max: BTreeMap<String, usize>,
 }

@@ -12,6 +12,7 @@ use lethe_engine::Engine;
 use super::clock::{HostClock, Now};
 use super::desk::{Batch, Trouble};
 use super::error::PipelineError;
+use super::outputs::Counted;
 use super::partition::{Restoring, Stage};
 use super::seam::{Appended, Fault, Input, Kafka, Membership, Output, PartitionId, Position};
 use super::settings::{DELTA_PART_BYTES_MAX, REPLACE_MAX, REPLACE_WINDOW};
@@ -86,7 +87,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 // has not heard of it.
                 return self.drop_empty(now);
             }
-            Ok(Some(ids)) => return self.committed(&ids, &appended),
+            Ok(Some(ids)) => return self.committed(now, &ids, &appended),
             Err(Trouble::Stop(error)) => return Err(error),
             Err(Trouble::Fault(fault)) => fault,
         };
@@ -132,7 +133,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.delta_bytes = parts.iter().map(|part| part.len() as u64).sum();
             // Before the delta: the last record of a partition is always one.
             for part in live.snapshot_slice()?.iter().chain(&parts) {
-                self.desk.writer.delta(&mut self.desk.output, id, &live.key, part)?;
+                let (output, counts) = (&mut self.desk.output, &mut live.counts);
+                self.desk.writer.delta(&mut Counted { output, counts }, id, &live.key, part)?;
             }
             let metadata = live.upkeep.mark.metadata(live.store.sequence() + 1);
             positions.push(Position { id, offset: live.next, metadata });
@@ -145,6 +147,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// The transaction is committed: the ledgers follow, then the counters.
     fn committed(
         &mut self,
+        began: Now,
         ids: &[PartitionId],
         appended: &[Appended],
     ) -> Result<(), PipelineError> {
@@ -184,8 +187,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             // Looked at, and nothing came of it.
             live.stirred = false;
         }
-        self.desk.counters.commits.increment(1);
-        self.desk.batch = Batch::default();
+        let batch = std::mem::take(&mut self.desk.batch);
+        self.desk.counters.transaction(now.monotonic.saturating_sub(began.monotonic));
+        for (class, timestamp_ms) in batch.timestamps {
+            self.desk.counters.latency(class, timestamp_ms, now.wall_ms);
+        }
+        self.desk.writer.tenants.commit(&self.tenants);
         self.desk.writer.written = 0;
         self.calm(now);
         Ok(())
@@ -209,6 +216,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.trouble(now, why);
         let open = std::mem::take(&mut self.desk.batch).open;
         self.desk.writer.written = 0;
+        self.desk.writer.tenants.forget();
         self.desk.counters.aborts.increment(1);
         if open && let Err(fault) = self.desk.output.abort() {
             return self.replace_output(now, &fault.to_string());
@@ -249,6 +257,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.output_ready = false;
         self.desk.batch = Batch::default();
         self.desk.writer.written = 0;
+        self.desk.writer.tenants.forget();
         self.desk.counters.aborts.increment(1);
         let ids: Vec<PartitionId> =
             self.desk.live().filter(|(_, live)| live.in_batch()).map(|(id, _)| id).collect();

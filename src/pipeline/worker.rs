@@ -23,6 +23,7 @@ use super::settings::{
     TIME_REFRESH,
 };
 use crate::telemetry::health::Health;
+use crate::telemetry::tenants::Tenants;
 
 /// What a process's workers share.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct Shared {
     pub progress: Arc<Progress>,
     /// RocksDB's memory.
     pub memory: Arc<Memory>,
+    /// What is counted of tenants.
+    pub tenants: Arc<Tenants>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -55,6 +58,7 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) clock: C,
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
+    pub(super) tenants: Arc<Tenants>,
     progress: Arc<Progress>,
     pub(super) input: K::Input,
     pub(super) log: K::Log,
@@ -100,6 +104,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             clock,
             health: shared.health,
             memory: shared.memory,
+            tenants: shared.tenants,
             progress: shared.progress,
             input,
             log,

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<State>,
+    started: Instant,
+    /// When each worker took its last step (ms since the start); 0: none yet.
+    steps: Vec<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -95,7 +100,28 @@ impl Health {
             stopping: false,
             fatal: None,
         };
-        Self { state: Mutex::new(state) }
+        let steps = (0..workers).map(|_| AtomicU64::new(0)).collect();
+        Self { state: Mutex::new(state), started: Instant::now(), steps }
+    }
+
+    /// The worker takes a step.
+    pub fn step(&self, worker: usize) {
+        if let Some(step) = self.steps.get(worker) {
+            step.store(self.elapsed_ms().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago the worker took its last step that has taken none for longest.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        let steps = self.steps.iter().map(|step| step.load(Ordering::Relaxed));
+        let oldest_ms = steps.filter(|&at_ms| at_ms > 0).min();
+        let silence_ms = oldest_ms.map_or(0, |at_ms| self.elapsed_ms().saturating_sub(at_ms));
+        Duration::from_millis(silence_ms)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The control topic has been read to its end.

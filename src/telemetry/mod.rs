@@ -4,3 +4,5 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod names;
+mod process;
+pub mod tenants;

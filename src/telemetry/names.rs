@@ -1,9 +1,12 @@
 //! Every metric in one table: its name, kind, unit, labels and help. docs/metrics.md follows it.
 //!
-//! Invariant: label values come from closed lists or from the configuration, never from input, so
-//! that the number of series is bounded and no id is ever a label.
+//! Invariant: label values come from closed lists or from the configuration, so that the number of
+//! series is bounded. The one exception is `tenant`, whose values are bounded in number.
 
 use metrics::Unit;
+
+use super::process::Usage;
+use super::tenants::Tally;
 
 /// A metric.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +24,14 @@ pub struct Metric {
 }
 
 /// Kinds of metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts measurements up to each of these bounds.
+    Histogram(&'static [f64]),
 }
 
 impl Kind {
@@ -36,6 +41,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
         }
     }
 }
@@ -76,6 +82,51 @@ pub const SNAPSHOT_AGE: &str = "lethe_snapshot_age_seconds";
 pub const CHANGELOG_REMOVALS: &str = "lethe_changelog_removals_total";
 /// Which version runs.
 pub const BUILD_INFO: &str = "lethe_build_info";
+/// Bytes of input.
+pub const INPUT_BYTES: &str = "lethe_input_bytes_total";
+/// Records written.
+pub const OUTPUT_RECORDS: &str = "lethe_output_records_total";
+/// Bytes written.
+pub const OUTPUT_BYTES: &str = "lethe_output_bytes_total";
+/// From a record's timestamp to the commit.
+pub const EVENT_LATENCY: &str = "lethe_event_latency_seconds";
+/// Input that is not processed yet.
+pub const CONSUMER_LAG: &str = "lethe_consumer_lag_records";
+/// How long commits take.
+pub const COMMIT_TIME: &str = "lethe_commit_seconds";
+/// Transaction markers.
+pub const MARKERS: &str = "lethe_transaction_markers_total";
+/// The time that workers do not wait for input.
+pub const WORKER_BUSY: &str = "lethe_worker_busy_seconds_total";
+/// How long a worker has done nothing.
+pub const WORKER_SILENCE: &str = "lethe_worker_silence_seconds";
+/// How long a broker takes to answer.
+pub const KAFKA_ROUND_TRIP: &str = "lethe_kafka_round_trip_seconds";
+/// Records in librdkafka's queues.
+pub const KAFKA_QUEUE_RECORDS: &str = "lethe_kafka_queue_records";
+/// Bytes in librdkafka's queues.
+pub const KAFKA_QUEUE_BYTES: &str = "lethe_kafka_queue_bytes";
+/// Requests that failed.
+pub const KAFKA_ERRORS: &str = "lethe_kafka_request_errors_total";
+/// What compactions still have to rewrite.
+pub const ROCKSDB_PENDING: &str = "lethe_rocksdb_compaction_pending_bytes";
+/// Partitions whose writes RocksDB slows down.
+pub const ROCKSDB_STALLED: &str = "lethe_rocksdb_stalled_partitions";
+/// RocksDB's memory.
+pub const ROCKSDB_MEMORY: &str = "lethe_rocksdb_memory_bytes";
+/// Input records of a tenant.
+pub const TENANT_RECORDS: &str = "lethe_tenant_records_total";
+/// Input bytes of a tenant.
+pub const TENANT_BYTES: &str = "lethe_tenant_input_bytes_total";
+/// Tombstones of a tenant.
+pub const TENANT_TOMBSTONES: &str = "lethe_tenant_tombstones_total";
+
+/// Latencies: the commit interval lies in the middle of the fine ones, an hour is a backlog.
+const LATENCY_BOUNDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
+/// Commits: the last bound is what a call to the broker may take.
+const COMMIT_BOUNDS: &[f64] =
+    &[0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 const fn counter(
     name: &'static str,
@@ -87,6 +138,15 @@ const fn counter(
 
 const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, unit: None, labels, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    bounds: &'static [f64],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Histogram(bounds), unit: Some(Unit::Seconds), labels, help }
 }
 
 const fn measured(metric: Metric, unit: Unit) -> Metric {
@@ -179,4 +239,134 @@ pub const METRICS: &[Metric] = &[
          until the broker allows it).",
     ),
     gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
+    counter(
+        INPUT_BYTES,
+        &["topic"],
+        "Bytes of the values of the records of `lethe_records_total`.",
+    ),
+    counter(OUTPUT_RECORDS, &["topic"], "Records written in committed transactions."),
+    counter(OUTPUT_BYTES, &["topic"], "Bytes of their keys and values, before compression."),
+    histogram(
+        EVENT_LATENCY,
+        &["topic"],
+        LATENCY_BOUNDS,
+        "From an input record's timestamp to the commit of what it caused: the first record of each \
+         partition in each batch, the one that waited longest, and some of the others.",
+    ),
+    gauge(
+        CONSUMER_LAG,
+        &["topic"],
+        "Input records of this process's partitions that are not processed yet, transaction markers \
+         included; asked of the broker every 10 s.",
+    ),
+    histogram(
+        COMMIT_TIME,
+        &[],
+        COMMIT_BOUNDS,
+        "How long committing a transaction takes: what the workers' input waits for.",
+    ),
+    counter(
+        MARKERS,
+        &[],
+        "Transaction markers that brokers write for lethe: one for each partition that a committed \
+         transaction wrote to, its positions included.",
+    ),
+    counter(
+        WORKER_BUSY,
+        &["worker"],
+        "Time in which a worker did not wait for input; its rate is the worker's busy share.",
+    ),
+    measured(
+        gauge(
+            WORKER_SILENCE,
+            &[],
+            "How long ago the worker that has said nothing for longest took its last step: some \
+             seconds while a broker is away, more is a stalled worker.",
+        ),
+        Unit::Seconds,
+    ),
+    measured(
+        gauge(
+            KAFKA_ROUND_TRIP,
+            &["client", "worker"],
+            "How long the slowest broker takes to answer (99th percentile of the last 10 s). Clients: \
+             consumer, producer.",
+        ),
+        Unit::Seconds,
+    ),
+    gauge(
+        KAFKA_QUEUE_RECORDS,
+        &["client", "worker"],
+        "Records in a client's queue: fetched and not yet taken, or not yet acknowledged.",
+    ),
+    measured(
+        gauge(KAFKA_QUEUE_BYTES, &["client", "worker"], "Bytes in a client's queue."),
+        Unit::Bytes,
+    ),
+    counter(
+        KAFKA_ERRORS,
+        &["client", "worker"],
+        "Requests to brokers that could not be sent, had no answer in time or a broken one.",
+    ),
+    measured(
+        gauge(
+            ROCKSDB_PENDING,
+            &[],
+            "What RocksDB's compactions still have to rewrite; writes slow down at 64 GiB a partition.",
+        ),
+        Unit::Bytes,
+    ),
+    gauge(ROCKSDB_STALLED, &[], "Partitions whose writes RocksDB slows down or has stopped."),
+    measured(
+        gauge(ROCKSDB_MEMORY, &[], "RocksDB's block cache and write buffers, bounded by `memory`."),
+        Unit::Bytes,
+    ),
+    TENANT_RECORDS_METRIC,
+    TENANT_BYTES_METRIC,
+    TENANT_TOMBSTONES_METRIC,
+    CPU_METRIC,
+    RESIDENT_METRIC,
+    OPEN_FILES_METRIC,
+    STARTED_METRIC,
+];
+
+const TENANT_RECORDS_METRIC: Metric = counter(
+    TENANT_RECORDS,
+    &["tenant"],
+    "Input records of each of the busiest tenants (`metrics.tenants` of them), and of all others as \
+     `lethe:other`.",
+);
+const TENANT_BYTES_METRIC: Metric =
+    counter(TENANT_BYTES, &["tenant"], "Bytes of the values of these records.");
+const TENANT_TOMBSTONES_METRIC: Metric =
+    counter(TENANT_TOMBSTONES, &["tenant"], "Null values written for the same tenants.");
+
+/// Reads a tenant's number.
+type OfTenant = fn(&Tally) -> u64;
+
+/// Those with tenants, which the recorder does not hold, and what each of them shows.
+pub(super) const TENANT_METRICS: &[(Metric, OfTenant)] = &[
+    (TENANT_RECORDS_METRIC, |tally| tally.records),
+    (TENANT_BYTES_METRIC, |tally| tally.bytes),
+    (TENANT_TOMBSTONES_METRIC, |tally| tally.tombstones),
+];
+
+const CPU_METRIC: Metric =
+    counter("process_cpu_seconds_total", &[], "CPU time of the process, in seconds.");
+const RESIDENT_METRIC: Metric =
+    gauge("process_resident_memory_bytes", &[], "Memory of the process that is in RAM.");
+const OPEN_FILES_METRIC: Metric =
+    gauge("process_open_fds", &[], "Files and connections that the process has open.");
+const STARTED_METRIC: Metric =
+    gauge("process_start_time_seconds", &[], "When the process started (Unix time).");
+
+/// Reads one of the system's numbers.
+type OfProcess = fn(&Usage) -> f64;
+
+/// What the system tells of the process, and where it stands.
+pub(super) const PROCESS_METRICS: &[(Metric, OfProcess)] = &[
+    (CPU_METRIC, |usage| usage.cpu_s),
+    (RESIDENT_METRIC, |usage| usage.resident_bytes),
+    (OPEN_FILES_METRIC, |usage| usage.open_files),
+    (STARTED_METRIC, |usage| usage.started_s),
 ];

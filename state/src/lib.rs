@@ -49,4 +49,4 @@ pub use memory::Memory;
 pub use reserved::{FORMAT_VERSION, RESERVED_TAG};
 pub use restore::Restored;
 pub use snapshot::{SnapshotCursor, SnapshotSlice};
-pub use store::Store;
+pub use store::{Pressure, Store};

@@ -18,6 +18,15 @@ use crate::restore::Assembly;
 use crate::snapshot::{self, Ingest, SnapshotCursor, SnapshotSlice};
 use crate::{options, scan};
 
+/// How a store keeps up with what is written to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// About how many bytes compactions still have to rewrite.
+    pub pending_bytes: u64,
+    /// Writes are slowed down, or stand still.
+    pub is_stalled: bool,
+}
+
 /// One partition's ledger, in a RocksDB directory of its own.
 ///
 /// Reads see the changes of the batch at hand. Dropping a store writes what is committed to disk; what a crash
@@ -203,6 +212,17 @@ impl Store {
     pub fn bytes(&self) -> u64 {
         let number = |name| self.db.property_int_value(name).ok().flatten().unwrap_or_default();
         number(properties::TOTAL_SST_FILES_SIZE) + number(properties::CUR_SIZE_ALL_MEM_TABLES)
+    }
+
+    /// Whether its writes wait for its disk, or soon will.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        let number = |name| self.db.property_int_value(name).ok().flatten().unwrap_or_default();
+        Pressure {
+            pending_bytes: number(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            is_stalled: number(properties::IS_WRITE_STOPPED) > 0
+                || number(properties::ACTUAL_DELAYED_WRITE_RATE) > 0,
+        }
     }
 
     /// Begins to write the ledger to its changelog, as of the last delta that is committed.

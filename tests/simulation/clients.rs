@@ -284,6 +284,10 @@ impl InputRecord for SimRecord {
         self.offset
     }
 
+    fn timestamp_ms(&self) -> Option<i64> {
+        None
+    }
+
     fn key(&self) -> Option<&[u8]> {
         self.key.as_deref()
     }

@@ -15,6 +15,7 @@ use lethe::pipeline::seam::{Fault as Failure, Kafka, Reading};
 use lethe::pipeline::settings::{Beginning, PipelineSettings, Topics};
 use lethe::pipeline::worker::{Next, Shared, Worker};
 use lethe::telemetry::health::Health;
+use lethe::telemetry::tenants::Tenants;
 use lethe_state::Memory;
 
 use crate::broker::Broker;
@@ -317,6 +318,7 @@ impl World {
         let health = Arc::new(Health::new(worker_count));
         let progress = Arc::new(Progress::new(worker_count, &settings.topics));
         let shared_all = Shared {
+            tenants: Arc::new(Tenants::new(0)),
             settings: Arc::new(settings),
             control: Arc::new(ControlLog::default()),
             health: Arc::clone(&health),
@@ -463,6 +465,7 @@ fn settings(data_dir: &Path, workers: usize) -> PipelineSettings {
         beginning: Beginning::Earliest,
         single_process: false,
         embedded_broker: false,
+        tenants_shown: 0,
         record_bytes_max: Default::default(),
         changelog_slack_bytes: CHANGELOG_SLACK_BYTES,
         control_id: None,

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 
 use super::super::seam::Reading;
 use super::super::settings::{
-    FETCH_QUEUE_KBYTES, PRODUCER_QUEUE_KBYTES, PRODUCER_QUEUE_RECORDS, PipelineSettings,
+    FETCH_QUEUE_KBYTES, LAG_EVERY, PRODUCER_QUEUE_KBYTES, PRODUCER_QUEUE_RECORDS, PipelineSettings,
     SESSION_TIMEOUT, TRANSACTION_TIMEOUT,
 };
 
@@ -94,6 +94,7 @@ pub(crate) fn input(settings: &PipelineSettings, member: &str) -> ClientConfig {
     for (name, value) in [
         ("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string()),
         ("heartbeat.interval.ms", "2000".to_owned()),
+        ("statistics.interval.ms", LAG_EVERY.as_millis().to_string()),
     ] {
         if !settings.kafka.contains_key(name) {
             config.set(name, value);
@@ -127,6 +128,7 @@ pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> Cli
         // The topic's own limit decides, before the record is sent.
         ("message.max.bytes", (16 << 20).to_string()),
         ("retry.backoff.ms", "20".to_owned()),
+        ("statistics.interval.ms", LAG_EVERY.as_millis().to_string()),
     ] {
         if !settings.kafka.contains_key(name) {
             config.set(name, value);

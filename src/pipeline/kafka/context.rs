@@ -11,9 +11,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, Timestamp};
 use rdkafka::producer::ProducerContext;
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::seam::{Appended, PartitionId};
+use super::figures::Figures;
 use lethe_engine::Class;
 
 /// Whether a broker answers: said once when it stops and once when it is back.
@@ -107,11 +109,13 @@ pub(super) struct GroupContext {
     pub(super) reach: Arc<Reach>,
     changes: Mutex<VecDeque<Change>>,
     closing: AtomicBool,
+    figures: Figures,
 }
 
 impl GroupContext {
-    pub(super) fn new(reach: Arc<Reach>) -> Self {
-        Self { reach, changes: Mutex::default(), closing: AtomicBool::new(false) }
+    pub(super) fn new(reach: Arc<Reach>, worker: usize) -> Self {
+        let figures = Figures::new("consumer", worker);
+        Self { reach, changes: Mutex::default(), closing: AtomicBool::new(false), figures }
     }
 
     /// The oldest change that has not been answered.
@@ -136,6 +140,10 @@ impl ClientContext for GroupContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         client_error(&self.reach, &error, reason);
+    }
+
+    fn stats(&self, said: Statistics) {
+        self.figures.show(&said);
     }
 }
 
@@ -181,11 +189,13 @@ pub(super) struct Acknowledged {
 pub(super) struct OutputContext {
     pub(super) reach: Arc<Reach>,
     acknowledged: Mutex<Acknowledged>,
+    figures: Figures,
 }
 
 impl OutputContext {
-    pub(super) fn new(reach: Arc<Reach>) -> Self {
-        Self { reach, acknowledged: Mutex::default() }
+    pub(super) fn new(reach: Arc<Reach>, worker: usize) -> Self {
+        let figures = Figures::new("producer", worker);
+        Self { reach, acknowledged: Mutex::default(), figures }
     }
 
     /// Takes what has been said so far.
@@ -205,6 +215,10 @@ impl ClientContext for OutputContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         client_error(&self.reach, &error, reason);
+    }
+
+    fn stats(&self, said: Statistics) {
+        self.figures.show(&said);
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::seam::{
 };
 use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
+use super::figures::Busy;
 use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, native};
 
@@ -29,6 +30,7 @@ pub struct RdInput {
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
     /// each record. Emptied with every change of the assignment.
     classes: RefCell<Vec<(usize, Class)>>,
+    busy: Busy,
 }
 
 impl RdInput {
@@ -40,7 +42,7 @@ impl RdInput {
     ) -> Result<Self, Fault> {
         let member = format!("{instance}-{worker}");
         let consumer: BaseConsumer<GroupContext> = config::input(settings, &member)
-            .create_with_context(GroupContext::new(reach))
+            .create_with_context(GroupContext::new(reach, worker))
             .map_err(|error| errors::creation(&error))?;
         let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
         let what = format!("joining group {}", settings.group);
@@ -54,6 +56,7 @@ impl RdInput {
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
+            busy: Busy::new(worker),
         })
     }
 
@@ -179,7 +182,12 @@ impl Input for RdInput {
                     Polled::OutOfRange => Polled::OutOfRange,
                 });
             }
-            self.fetched.fill(wait);
+            // Reading the clock twice is little beside a wait, and much beside a record.
+            if wait.is_zero() {
+                self.fetched.fill(wait);
+            } else {
+                self.busy.rest(|| self.fetched.fill(wait));
+            }
             self.at_hand = self.fetched.next();
         }
         let this = &*self;
@@ -300,6 +308,10 @@ impl InputRecord for RdRecord<'_> {
 
     fn offset(&self) -> i64 {
         self.message.offset()
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        self.message.timestamp_ms()
     }
 
     fn key(&self) -> Option<&[u8]> {

@@ -5,6 +5,7 @@
 pub(crate) mod config;
 mod context;
 mod errors;
+mod figures;
 mod input;
 mod log;
 mod native;
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::seam::{Capabilities, Fault, Kafka, Reading, Role};
+use super::seam::{Capabilities, Fault, Kafka, PartitionId, Reading, Role};
 use super::settings::{CALL_TIMEOUT, PipelineSettings};
 use context::{Quiet, Reach};
 pub(crate) use errors::unusable;
@@ -73,6 +76,31 @@ impl RdKafka {
             return Ok(());
         }
         version::check(&self.settings, &self.whole)
+    }
+
+    /// The end of each of these partitions of the inputs, as a read-uncommitted client sees it.
+    pub fn ends(
+        &self,
+        ids: impl Iterator<Item = PartitionId>,
+    ) -> Result<BTreeMap<PartitionId, i64>, Fault> {
+        let what = "asking for the ends of the inputs";
+        let failed = |error| errors::call(what, &error);
+        let mut list = TopicPartitionList::new();
+        for id in ids {
+            let topic = self.settings.topics.input(id.class);
+            list.add_partition_offset(topic, id.partition, Offset::End).map_err(failed)?;
+        }
+        if list.count() == 0 {
+            return Ok(BTreeMap::new());
+        }
+        // The protocol's way to ask for many ends at once: "the end" in place of a time.
+        let ends = self.whole.offsets_for_times(list, CALL_TIMEOUT).map_err(failed)?;
+        let end = |element: &TopicPartitionListElem<'_>| {
+            let class = self.settings.topics.class(element.topic())?;
+            let id = PartitionId { class, partition: element.partition() };
+            Some((id, element.offset().to_raw().filter(|&end| end >= 0)?))
+        };
+        Ok(ends.elements().iter().filter_map(end).collect())
     }
 
     /// Asks for the ids of the topics, once, and whether lethe's user has the rights that it needs.

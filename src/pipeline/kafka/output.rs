@@ -42,7 +42,7 @@ impl RdOutput {
     ) -> Result<Self, Fault> {
         let transactional_id = format!("{}-{instance}-{worker}", settings.group);
         let producer = config::output(settings, &transactional_id)
-            .create_with_context(OutputContext::new(reach))
+            .create_with_context(OutputContext::new(reach, worker))
             .map_err(|error| errors::creation(&error))?;
         let names = OUTPUTS.iter().map(|&role| (role, settings.topics.name(role))).collect();
         let (topics, group) = (settings.topics.clone(), settings.group.clone());

@@ -160,6 +160,13 @@ impl FetchedRecord {
         self.message().offset
     }
 
+    pub(in super::super) fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is owned by this value, and the kind may be written.
+        let at_ms = unsafe { rd::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
+        (kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(at_ms)
+    }
+
     pub(in super::super) fn key(&self) -> Option<&[u8]> {
         let message = self.message();
         // SAFETY: the key belongs to the message, which is borrowed for as long.
