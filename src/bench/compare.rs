@@ -56,6 +56,7 @@ pub fn compare(of: &Compare, told: &mut dyn FnMut(&str)) -> anyhow::Result<Compa
         tenants: of.tenants,
         opted_in: of.opted_in,
         bytes: of.bytes,
+        rate: None,
         seed: of.seed,
     })?;
     told(&format!("loaded {} records in {:.1} s", written.records, written.seconds));

@@ -41,6 +41,8 @@ pub struct Load {
     pub opted_in: u32,
     /// Bytes of content.
     pub bytes: u32,
+    /// Records a second; none: as fast as the broker takes them.
+    pub rate: Option<u32>,
     /// The seed.
     pub seed: u64,
 }
@@ -78,10 +80,14 @@ pub fn load(load: &Load) -> anyhow::Result<Loaded> {
     producer.flush(ACKNOWLEDGED_WITHIN).context("writing the tenants' choices")?;
 
     let mut messages = Messages::new(load, &tenants);
-    let mut records = 0;
+    let mut records: u64 = 0;
     while let Some(record) = messages.next_record() {
         write(&producer, &load.topic, &record)?;
         records += 1;
+        if let Some(rate) = load.rate {
+            let due = Duration::from_secs_f64(records as f64 / f64::from(rate.max(1)));
+            producer.poll(due.saturating_sub(started.elapsed()));
+        }
     }
     producer.flush(ACKNOWLEDGED_WITHIN).context("writing the last records")?;
     Ok(Loaded { records, seconds: started.elapsed().as_secs_f64() })
@@ -174,6 +180,7 @@ mod tests {
             tenants: 10,
             opted_in: 7,
             bytes: 64,
+            rate: None,
             seed: 1,
         };
         let tenants = Tenant::crowd(load.tenants, load.opted_in, RETENTION_S);

@@ -62,6 +62,10 @@ pub(super) struct LoadArgs {
     #[command(flatten)]
     shape: LoadShape,
 
+    /// Records a second [default: as many as the broker takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -133,6 +137,7 @@ pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
                 tenants,
                 opted_in,
                 bytes,
+                rate: args.rate,
                 seed,
             });
             let loaded = loaded.map_err(failed)?;
