@@ -53,7 +53,7 @@ fn every_query_gives_data_and_what_is_killed_is_noticed() {
         bus.control(&format!("tenant/{tenant}"), &json!({"message": choice, "profile": choice}));
     }
     let mut lethe = Setup::new(env!("CARGO_BIN_EXE_lethe"), &bus, "live").run();
-    let prometheus = Prometheus::start(lethe.address());
+    let prometheus = Prometheus::start(&lethe.address());
     under_load(&bus, || {
         every_metric_moves(&lethe);
         for (what, query) in queries() {

@@ -168,12 +168,6 @@ impl Lethe {
         outcome.unwrap_or_else(|last| panic!("lethe is not ready: {last}"));
     }
 
-    /// Where its pages are: `HOST:PORT`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.http
-    }
-
     /// The status and the body of one of its pages.
     ///
     /// # Errors
