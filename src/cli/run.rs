@@ -17,8 +17,8 @@ use super::topics;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::http::{Server, Shown};
-use crate::pipeline;
-use crate::telemetry::health::Health;
+use crate::pipeline::{self, Shutdown};
+use crate::telemetry::health::{Drain, Health};
 use crate::telemetry::{logs, metrics};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
@@ -109,7 +109,8 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let health = Arc::new(Health::new(settings.pipeline.workers));
     let metrics = metrics::install()
         .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
-    let shown = Shown { health: Arc::clone(&health), metrics };
+    let workers = Arc::new(Shutdown::default());
+    let shown = Shown { health: Arc::clone(&health), metrics, shutdown: Arc::clone(&workers) };
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown).await?;
@@ -117,7 +118,7 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
-        let stop = Stop::on_signals(&health)?;
+        let stop = Stop::on_signals(&health, &workers)?;
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
         let done = work(settings, &health, &stop).await;
@@ -157,7 +158,14 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
     let worked =
         tokio::task::spawn_blocking(move || pipeline::run(settings.pipeline, surroundings));
     let worked = worked.await.map_err(|error| Failure::Failed(error.to_string()))?;
-    worked.map_err(|error| Failure::Failed(error.to_string()))
+    worked.map_err(|error| Failure::Failed(error.to_string()))?;
+    if stop.workers.is_draining() {
+        // Whoever supervises the process would start it anew if it ended, and it would join again.
+        health.drain(Drain::Drained);
+        tracing::info!("drained: the group is left; waiting for SIGTERM");
+        stop.asked().await;
+    }
+    Ok(())
 }
 
 /// Waits for the brokers, and sees to it that every topic is there.

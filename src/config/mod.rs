@@ -31,6 +31,12 @@ const MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Bounds of the commit interval: markers dominate below, readers wait too long above.
 const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// Most instances that follow a partition: each takes up the disk of its owner.
+const STANDBYS_MAX: usize = 8;
+/// Bounds of how long state is kept that is left over: less is not worth the look, and what changed for
+/// longer than a year is restored anew anyway.
+const KEPT_MIN: Duration = Duration::from_secs(1);
+const KEPT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest transit limit that transit topics can be prepared for: ten years, as the terms' maximum.
 const TRANSIT_LIMIT_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Most partitions of a topic that lethe creates: a number beyond this is a slip.
@@ -162,6 +168,8 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         beginning: values.required("start", beginning)?,
         single_process: values.required("single_process", text::switch)?,
         embedded_broker: false,
+        standbys: values.required("standbys", text::number_within(0, STANDBYS_MAX))?,
+        state_kept: values.required("state_kept", text::duration_within(KEPT_MIN, KEPT_MAX))?,
         changelog_slack_bytes: values.required("changelog_slack", slack)?,
         control_id: values.optional("topics.control_id", text::name)?,
         record_bytes_max: Default::default(),

@@ -53,13 +53,17 @@ impl Lethe {
         let metrics = metrics::install().context("metrics cannot be set up")?;
 
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let shown = Shown { health: Arc::clone(&health), metrics: metrics.clone() };
+        let shutdown = Arc::new(Shutdown::default());
+        let shown = Shown {
+            health: Arc::clone(&health),
+            metrics: metrics.clone(),
+            shutdown: Arc::clone(&shutdown),
+        };
         let server = runtime.block_on(Server::bind(&settings.http, shown))?;
         let http = server.address()?.to_string();
         let (serving, ended) = oneshot::channel::<()>();
         runtime.spawn(server.serve(async { drop(ended.await) }));
 
-        let shutdown = Arc::new(Shutdown::default());
         let surroundings = Surroundings {
             health: Arc::clone(&health),
             // The embedded broker never removes a control record, and has no settings to ask for.

@@ -6,6 +6,7 @@
 
 mod api;
 pub mod client;
+mod drain;
 mod pages;
 mod server;
 pub mod status;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 
+pub use drain::PATH as DRAIN_PATH;
 pub use server::{HttpError, Server};
 
 /// What the pages are made of.
@@ -28,4 +31,6 @@ pub struct Shown {
     pub health: Arc<Health>,
     /// What it has counted.
     pub metrics: PrometheusHandle,
+    /// How its workers are told to leave the group.
+    pub shutdown: Arc<Shutdown>,
 }

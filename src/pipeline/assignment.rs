@@ -16,8 +16,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
             self.health.assigned(self.number, topic, id.partition);
+            self.shelf.own(id, self.number);
             self.desk.partitions.insert(id, Stage::opening());
         }
+        self.given = true;
         self.health.joined(self.number);
         tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
         Ok(())
@@ -48,6 +50,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             let topic = self.desk.settings.topics.input(id.class);
             self.health.revoked(self.number, topic, id.partition);
+            self.shelf.disown(*id, self.number);
         }
         match self.input.unassign(ids) {
             Ok(()) => {}

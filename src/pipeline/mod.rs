@@ -4,6 +4,7 @@
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
 //!   takes), `restore` (taking over a ledger), `desk` (making a batch), `outputs` (its records) and
 //!   [`transaction`] (its end).
+//! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
 //! - [`run`]: all of it, in threads.
@@ -31,6 +32,7 @@ mod run;
 pub mod seam;
 pub mod settings;
 mod shutdown;
+pub mod standby;
 mod startup;
 pub mod transaction;
 mod trust;

@@ -124,7 +124,7 @@ fn storage_name(storage: Storage) -> &'static str {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

@@ -24,12 +24,15 @@ use super::seam::{
     Committed, Fault, Input, Kafka, LogPolled, LogReader, LogRecord, PartitionId, Role,
 };
 use super::settings::{Beginning, STEP_RESTORE_RECORDS_MAX};
+use super::standby::Found;
 use super::transaction::{Mark, sequence};
 use super::upkeep::Upkeep;
 use super::worker::Worker;
 
 /// How long a partition is left alone that waits for something.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same for one whose store the standby has in its hands.
+const SHELF_PAUSE: Duration = Duration::from_millis(5);
 /// How often it is looked whether a partition that the input has gained is accepted.
 const ROOM_PAUSE: Duration = Duration::from_secs(5);
 /// How often a directory that is in use, or fails, is tried again: another worker of this process
@@ -103,6 +106,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 return Ok(again(PAUSE));
             }
         };
+        match self.shelf.take(id) {
+            Found::Store(store) => return Ok(Stage::Restoring(Box::new(Restoring::new(*store)))),
+            Found::Busy => {
+                let not_before = now.monotonic + SHELF_PAUSE;
+                return Ok(Stage::Opening { not_before, tries });
+            }
+            Found::Nothing => {}
+        }
         let identity = Identity {
             cluster: self.kafka.cluster_id().to_owned(),
             topic: topic.clone(),

@@ -1,4 +1,4 @@
-//! The pipeline in threads: a reader of the control topic, and the workers.
+//! The pipeline in threads: a reader of the control topic, the standby, and the workers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
 use super::shutdown::Shutdown;
+use super::standby::Standby;
 use super::startup;
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
@@ -43,6 +44,8 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
         health,
         progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
+        shelf: Arc::default(),
+        rejoin: Arc::default(),
         settings,
     };
     tracing::info!(
@@ -55,20 +58,28 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
     let first = FirstError::new(&shutdown);
     thread::scope(|scope| {
         let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &*shutdown);
-        let mut threads = Vec::new();
-        threads.push(spawn(scope, "control".to_owned(), first, move || {
+        let instance = directory.instance();
+        let control = spawn(scope, "control".to_owned(), first, move || {
             read_control(kafka, shared, check, shutdown)
-        }));
-        for number in 0..shared.settings.workers {
-            threads.push(spawn(scope, format!("worker-{number}"), first, move || {
-                work(number, kafka, shared, shutdown)
-            }));
-        }
-        for thread in threads.into_iter().flatten() {
-            if thread.join().is_err() {
+        });
+        let standby = spawn(scope, "standby".to_owned(), first, move || {
+            stand_by(kafka, shared, instance.to_owned(), shutdown);
+            Ok(())
+        });
+        let worker = |number| {
+            let body = move || work(number, kafka, shared, shutdown);
+            spawn(scope, format!("worker-{number}"), first, body)
+        };
+        let workers: Vec<_> = (0..shared.settings.workers).map(worker).collect();
+        let join = |thread: Option<ScopedJoinHandle<'_, ()>>| {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
                 first.report(PipelineError::Thread("a thread has panicked".to_owned()));
             }
-        }
+        };
+        workers.into_iter().for_each(join);
+        // They may have left the group: then nothing is left for the others to do.
+        shutdown.stop();
+        [control, standby].into_iter().for_each(join);
     });
     let done = first.take();
     if let Err(PipelineError::State(error)) = &done {
@@ -137,13 +148,24 @@ fn work(
         Worker::new(number, Arc::clone(kafka), SystemClock::default(), shared.clone())
     })?;
     let Some(mut worker) = made else { return Ok(()) };
-    while !shutdown.is_stopping() {
+    while !shutdown.is_stopping() && !shutdown.is_draining() {
         match worker.step()? {
             Next::Now => {}
             Next::After(time) => shutdown.wait(time),
         }
     }
-    worker.stop()
+    worker.stop()?;
+    if shutdown.is_draining() { worker.leave() } else { Ok(()) }
+}
+
+fn stand_by(kafka: &Arc<RdKafka>, shared: &Shared, instance: String, shutdown: &Shutdown) {
+    let clock = SystemClock::default();
+    let mut standby = Standby::new(Arc::clone(kafka), clock, shared.clone(), instance);
+    standby.yield_to_workers();
+    while !shutdown.is_stopping() {
+        shutdown.wait(standby.step());
+    }
+    standby.stop();
 }
 
 fn read_control(

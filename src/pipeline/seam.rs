@@ -101,6 +101,11 @@ pub trait Kafka {
     /// implementation. Without [`Capabilities::delete_records`] it is not called.
     fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
+    /// Who is in the group and what each has, where the broker tells it and the group is at rest.
+    fn roster(&self) -> Result<Option<Roster>, Fault> {
+        Ok(None)
+    }
+
     /// Joins the group as the worker's static member.
     fn input(&self, worker: usize) -> Result<Self::Input, Fault>;
 
@@ -109,6 +114,39 @@ pub trait Kafka {
 
     /// Makes a reader.
     fn log(&self, reading: Reading) -> Result<Self::Log, Fault>;
+}
+
+/// A group at rest, as its coordinator sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Its members, in no order.
+    pub members: Vec<Member>,
+}
+
+/// A member of the group: a worker of some process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its process.
+    pub instance: String,
+    /// Its number there.
+    pub worker: usize,
+    /// What it has.
+    pub partitions: Vec<PartitionId>,
+}
+
+impl Member {
+    /// The name under which a worker is in the group.
+    #[must_use]
+    pub fn name(instance: &str, worker: usize) -> String {
+        format!("{instance}-{worker}")
+    }
+
+    /// The process and the worker that a name belongs to; none: it is none of lethe's.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<(&str, usize)> {
+        let (instance, worker) = name.rsplit_once('-')?;
+        Some((instance, worker.parse().ok()?))
+    }
 }
 
 /// What a poll of the input brought.
@@ -205,6 +243,16 @@ pub trait Input {
 
     /// To be asked right before each commit.
     fn membership(&mut self) -> Membership;
+
+    /// Gives up the place in the group, so that it is not kept for a restart. What is still assigned
+    /// comes back as revoked; [`Input::has_left`] tells when it is done.
+    fn leave(&mut self);
+
+    /// Whether nothing is left of the place in the group.
+    fn has_left(&mut self) -> bool;
+
+    /// Takes a place again after [`Input::leave`].
+    fn join(&mut self) -> Result<(), Fault>;
 }
 
 /// A record to be produced.
@@ -382,7 +430,14 @@ pub trait LogReader {
 
 #[cfg(test)]
 mod tests {
-    use super::Headers;
+    use super::{Headers, Member};
+
+    #[test]
+    fn a_members_name_says_its_process_and_its_worker() {
+        assert_eq!(Member::of_name(&Member::name("host-1.a", 12)), Some(("host-1.a", 12)));
+        assert_eq!(Member::of_name("kcat"), None);
+        assert_eq!(Member::of_name("some-consumer"), None);
+    }
 
     #[test]
     fn headers_keep_their_order_and_absent_values() {

@@ -50,6 +50,8 @@ pub const IDLE_WAIT: Duration = Duration::from_millis(50);
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The group gives a silent worker's partitions to others after this.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A worker that leaves the group waits so long for what is under way there.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call to the broker may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first wait after a failed call; it doubles up to [`BACKOFF_MAX`].
@@ -213,6 +215,10 @@ pub struct PipelineSettings {
     pub embedded_broker: bool,
     /// Bytes of deltas beyond half of the last snapshot that bring a further one.
     pub changelog_slack_bytes: u64,
+    /// How many instances follow each partition beside its owner.
+    pub standbys: usize,
+    /// How long state is kept of a partition that has moved away and is not followed.
+    pub state_kept: Duration,
     /// The operator states that the control topic with this id is the same as the one before it.
     pub control_id: Option<String>,
     /// `max.message.bytes` of the output topics, by name.

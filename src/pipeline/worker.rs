@@ -19,9 +19,10 @@ use super::partition::Stage;
 use super::progress::Progress;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
-    BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings, STEP_RECORDS_MAX,
-    TIME_REFRESH,
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
+    STEP_RECORDS_MAX, TIME_REFRESH,
 };
+use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
 
 /// What a process's workers share.
@@ -37,6 +38,10 @@ pub struct Shared {
     pub progress: Arc<Progress>,
     /// RocksDB's memory.
     pub memory: Arc<Memory>,
+    /// The stores that the standby has.
+    pub shelf: Arc<Shelf>,
+    /// Which worker is to join the group anew.
+    pub rejoin: Arc<Rejoin>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -55,6 +60,12 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) clock: C,
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
+    pub(super) shelf: Arc<Shelf>,
+    rejoin: Arc<Rejoin>,
+    /// It has been given its share of the partitions, be it empty.
+    pub(super) given: bool,
+    /// It gives up its place in the group, to take one anew, until this moment at the latest.
+    leaving_until: Option<Duration>,
     progress: Arc<Progress>,
     pub(super) input: K::Input,
     pub(super) log: K::Log,
@@ -100,6 +111,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             clock,
             health: shared.health,
             memory: shared.memory,
+            shelf: shared.shelf,
+            rejoin: shared.rejoin,
+            given: false,
+            leaving_until: None,
             progress: shared.progress,
             input,
             log,
@@ -136,6 +151,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 }
             }
         }
+        self.rejoin_step(now)?;
         self.restore_step(now)?;
         let applied = self.desk.apply_control(now);
         self.settle(now, applied)?;
@@ -164,6 +180,60 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 Stage::Live(live) => live.store.flush()?,
                 Stage::Restoring(restoring) => restoring.store.flush()?,
                 Stage::Opening { .. } | Stage::Refused => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the group for good, after [`Worker::stop`]: others take the partitions over at once,
+    /// rather than after the session's time. The last call.
+    pub fn leave(&mut self) -> Result<(), PipelineError> {
+        let until = self.clock.now().monotonic + LEAVE_TIMEOUT;
+        // A join that is under way would leave a member behind that nobody is.
+        while !self.given && self.clock.now().monotonic < until {
+            self.serve_group()?;
+        }
+        self.input.leave();
+        while !(self.input.has_left() && self.desk.partitions.is_empty()) {
+            if self.clock.now().monotonic >= until {
+                tracing::warn!(
+                    worker = self.number,
+                    "the group has not answered: it gives this worker's partitions to others \
+                     after its session's time"
+                );
+                return Ok(());
+            }
+            self.serve_group()?;
+        }
+        tracing::info!(worker = self.number, "left the group");
+        Ok(())
+    }
+
+    /// Answers the group, and takes nothing from the input.
+    fn serve_group(&mut self) -> Result<(), PipelineError> {
+        let event = match self.input.poll(IDLE_WAIT) {
+            Ok(Polled::Assigned(ids)) => Event::Assigned(ids),
+            Ok(Polled::Revoked { partitions, lost }) => Event::Revoked(partitions, lost),
+            Ok(Polled::Record(_) | Polled::OutOfRange | Polled::Nothing) => return Ok(()),
+            Err(fault) => Event::Fault(fault.into()),
+        };
+        let now = self.clock.now();
+        self.handle(now, event)
+    }
+
+    /// Where this worker was asked to, gives up its place in the group and takes one anew, so that the
+    /// partitions are shared out again. What it has is committed and let go by the way.
+    fn rejoin_step(&mut self, now: Now) -> Result<(), PipelineError> {
+        if self.leaving_until.is_none() && self.rejoin.is_asked(self.number) {
+            self.input.leave();
+            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
+        }
+        let Some(until) = self.leaving_until else { return Ok(()) };
+        if self.input.has_left() || now.monotonic >= until {
+            match self.input.join() {
+                Ok(()) => self.leaving_until = None,
+                Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
+                Err(fault) => self.say(&fault.to_string()),
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ struct State {
     /// partition may report before the old one has let go of it.
     partitions: BTreeMap<(usize, String, i32), Share>,
     caution: Option<String>,
+    standby: Option<StandbyReport>,
+    drain: Drain,
     stopping: bool,
     fatal: Option<String>,
 }
@@ -52,6 +54,49 @@ pub struct PartitionStatus {
     pub control_offset: Option<i64>,
 }
 
+/// How far the process is in leaving its group for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Nobody has asked for it.
+    Not,
+    /// Its workers finish, and leave.
+    Draining,
+    /// It has left.
+    Drained,
+}
+
+impl Drain {
+    /// Why the process takes no work; none: it does.
+    fn why(self) -> Option<&'static str> {
+        match self {
+            Self::Not => None,
+            Self::Draining => Some("draining: leaving the group"),
+            Self::Drained => Some("drained: it has left the group"),
+        }
+    }
+
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Not => "not",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+/// How far the partitions are followed that this process is a standby of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandbyReport {
+    /// Partitions that it is to follow.
+    pub wanted: usize,
+    /// Of these, the ones of which it had applied everything when it last looked.
+    pub current: usize,
+    /// Changelog records that it lacks.
+    pub behind: u64,
+}
+
 /// The answer to "may I be sent work?".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -76,6 +121,10 @@ pub struct Snapshot {
     pub partitions_restored: usize,
     /// Why every tombstone is stopped, if it is (guarantee 7 of the contract).
     pub caution: Option<String>,
+    /// The partitions that it follows, where it is a standby.
+    pub standby: Option<StandbyReport>,
+    /// Whether it leaves its group.
+    pub drain: Drain,
     /// The process is stopping.
     pub stopping: bool,
     /// What ended the work for good, if anything did.
@@ -92,6 +141,8 @@ impl Health {
             control_read: false,
             partitions: BTreeMap::new(),
             caution: None,
+            standby: None,
+            drain: Drain::Not,
             stopping: false,
             fatal: None,
         };
@@ -139,6 +190,16 @@ impl Health {
         self.lock().caution = why;
     }
 
+    /// How far the partitions are followed that the process is a standby of.
+    pub fn standby(&self, report: StandbyReport) {
+        self.lock().standby = Some(report);
+    }
+
+    /// The process leaves its group for good, or has left it.
+    pub fn drain(&self, drain: Drain) {
+        self.lock().drain = drain;
+    }
+
     /// The process is stopping.
     pub fn stopping(&self) {
         self.lock().stopping = true;
@@ -157,6 +218,8 @@ impl Health {
             format!("failed: {fatal}")
         } else if now.stopping {
             "stopping".to_owned()
+        } else if let Some(why) = now.drain.why() {
+            why.to_owned()
         } else if !now.control_read {
             "reading the control topic".to_owned()
         } else if now.workers_joined < now.workers {
@@ -200,6 +263,8 @@ impl Health {
             partitions_assigned: state.partitions.len(),
             partitions_restored: restored.count(),
             caution: state.caution.clone(),
+            standby: state.standby,
+            drain: state.drain,
             stopping: state.stopping,
             fatal: state.fatal.clone(),
         }
@@ -232,6 +297,19 @@ mod tests {
         assert_eq!(health.readiness(), not_ready("restoring: 1 of 2 partitions are ready"));
         health.restored(0, "im.messages", 1);
         assert_eq!(health.readiness(), Readiness::Ready);
+        health.stopping();
+        assert_eq!(health.readiness(), not_ready("stopping"));
+    }
+
+    #[test]
+    fn a_process_that_leaves_its_group_takes_no_work() {
+        let health = Health::new(0);
+        health.control_read();
+        assert_eq!(health.readiness(), Readiness::Ready);
+        health.drain(Drain::Draining);
+        assert_eq!(health.readiness(), not_ready("draining: leaving the group"));
+        health.drain(Drain::Drained);
+        assert_eq!(health.readiness(), not_ready("drained: it has left the group"));
         health.stopping();
         assert_eq!(health.readiness(), not_ready("stopping"));
     }

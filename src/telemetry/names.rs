@@ -74,6 +74,12 @@ pub const CHANGELOG_BYTES: &str = "lethe_changelog_bytes";
 pub const SNAPSHOT_AGE: &str = "lethe_snapshot_age_seconds";
 /// Removals of records from changelogs.
 pub const CHANGELOG_REMOVALS: &str = "lethe_changelog_removals_total";
+/// How many standbys each partition is to have.
+pub const STANDBYS: &str = "lethe_standbys";
+/// Partitions that this process follows.
+pub const STANDBY_PARTITIONS: &str = "lethe_standby_partitions";
+/// What it still has to apply of them.
+pub const STANDBY_LAG: &str = "lethe_standby_lag_records";
 /// Which version runs.
 pub const BUILD_INFO: &str = "lethe_build_info";
 
@@ -177,6 +183,23 @@ pub const METRICS: &[Metric] = &[
         &["result"],
         "Removals of the records before a snapshot: done, failed, refused (the changelog then grows \
          until the broker allows it).",
+    ),
+    gauge(
+        STANDBYS,
+        &[],
+        "Instances that are to follow each partition beside its owner: the setting.",
+    ),
+    gauge(
+        STANDBY_PARTITIONS,
+        &["state"],
+        "Partitions of others that this process follows: wanted (it is to), current (of these, it has \
+         applied all that was committed when it last looked). A partition is without a standby where \
+         the sum of current over all instances is below lethe_standbys times that of the assigned.",
+    ),
+    gauge(
+        STANDBY_LAG,
+        &[],
+        "Changelog records that this process lacks of the partitions that it follows.",
     ),
     gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
 ];

@@ -263,6 +263,22 @@ impl Input for SimInput {
         self.node.settle(strike);
         if believes && strike != Strike::Refuse { Membership::Valid } else { Membership::Invalid }
     }
+
+    fn leave(&mut self) {
+        let broker = &mut *self.node.broker();
+        broker.group.leave(self.client, &mut broker.random);
+    }
+
+    fn has_left(&mut self) -> bool {
+        self.node.broker().group.has_left(self.client)
+    }
+
+    fn join(&mut self) -> Result<(), Failure> {
+        let broker = &mut *self.node.broker();
+        let now_ms = broker.now_ms;
+        broker.group.rejoin(self.client, now_ms, &mut broker.random);
+        Ok(())
+    }
 }
 
 /// An input record.

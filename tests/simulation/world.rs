@@ -322,6 +322,8 @@ impl World {
             health: Arc::clone(&health),
             progress,
             memory: Arc::clone(&self.memory),
+            shelf: Arc::default(),
+            rejoin: Arc::default(),
         };
         let kafka = shared(SimKafka { node: node.clone(), instance });
         let made = unless_crashed(|| {

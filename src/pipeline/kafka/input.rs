@@ -10,7 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
-    Bounds, Committed, Fault, Input, InputRecord, Membership, PartitionId, Polled, VisitHeader,
+    Bounds, Committed, Fault, Input, InputRecord, Member, Membership, PartitionId, Polled,
+    VisitHeader,
 };
 use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
@@ -32,29 +33,28 @@ pub struct RdInput {
 }
 
 impl RdInput {
-    pub(super) fn join(
+    pub(super) fn create(
         settings: &PipelineSettings,
         instance: &str,
         worker: usize,
         reach: Arc<Reach>,
     ) -> Result<Self, Fault> {
-        let member = format!("{instance}-{worker}");
+        let member = Member::name(instance, worker);
         let consumer: BaseConsumer<GroupContext> = config::input(settings, &member)
             .create_with_context(GroupContext::new(reach))
             .map_err(|error| errors::creation(&error))?;
-        let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
-        let what = format!("joining group {}", settings.group);
-        consumer.subscribe(&names).map_err(|error| errors::call(&what, &error))?;
         let fetched = Fetched::new(&consumer)
             .ok_or_else(|| Fault::Stop("a queue for the input cannot be made".to_owned()))?;
-        Ok(Self {
+        let mut input = Self {
             at_hand: None,
             fetched,
             consumer,
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
-        })
+        };
+        input.join()?;
+        Ok(input)
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<GroupContext> {
@@ -284,6 +284,22 @@ impl Input for RdInput {
             Some(_) => Membership::Valid,
             None => Membership::Invalid,
         }
+    }
+
+    /// librdkafka keeps a static member's place when its consumer is closed, but gives it up when it
+    /// unsubscribes.
+    fn leave(&mut self) {
+        self.consumer.unsubscribe();
+    }
+
+    /// Leaving takes the member's id. Closing the consumer then waits until the broker has heard of it.
+    fn has_left(&mut self) -> bool {
+        native::membership(&self.consumer).is_none_or(|(_, named)| !named)
+    }
+
+    fn join(&mut self) -> Result<(), Fault> {
+        let names: Vec<&str> = CLASSES.iter().map(|&class| self.topics.input(class)).collect();
+        self.consumer.subscribe(&names).map_err(|error| errors::call("joining the group", &error))
     }
 }
 

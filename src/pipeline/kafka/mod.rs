@@ -5,6 +5,7 @@
 pub(crate) mod config;
 mod context;
 mod errors;
+mod group;
 mod input;
 mod log;
 mod native;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::seam::{Capabilities, Fault, Kafka, Reading, Role};
+use super::seam::{Capabilities, Fault, Kafka, Reading, Role, Roster};
 use super::settings::{CALL_TIMEOUT, PipelineSettings};
 use context::{Quiet, Reach};
 pub(crate) use errors::unusable;
@@ -156,8 +157,15 @@ impl Kafka for RdKafka {
         }
     }
 
+    fn roster(&self) -> Result<Option<Roster>, Fault> {
+        if self.settings.embedded_broker {
+            return Ok(None);
+        }
+        group::roster(&self.settings, &self.whole)
+    }
+
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {
-        RdInput::join(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
+        RdInput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
     }
 
     fn output(&self, worker: usize) -> Result<RdOutput, Fault> {
