@@ -23,6 +23,8 @@ mod privacy;
 mod profiles;
 mod program;
 mod rights;
+mod sharing;
+mod standbys;
 mod topics;
 mod world;
 

@@ -194,6 +194,20 @@ impl Lethe {
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
+    /// Where its HTTP listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.http
+    }
+
+    /// What it has logged under a message: the fields of each line.
+    #[must_use]
+    pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
+        let said = self.said();
+        let lines = said.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line: &serde_json::Value| line["message"] == message).collect()
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.signal(Signal::TERM);
