@@ -121,6 +121,8 @@ pub trait Kafka {
 pub struct Roster {
     /// Its members, in no order.
     pub members: Vec<Member>,
+    /// What members have that are none of lethe's.
+    pub elsewhere: Vec<PartitionId>,
 }
 
 /// A member of the group: a worker of some process.

@@ -169,6 +169,8 @@ fn partitions_that_an_input_gained_while_nobody_ran_are_found(version: Version) 
     wider.put("im.messages", Put { partition: 2, key: "k", value: Some(&value), headers: &[] });
     world.expect("transit.messages", &gained.key(), &[content(&value)]);
     wait_until_it_has(&world.lethe(), PARTITIONS + 1);
+    // Its place was kept, with what it had: without this the partition had stayed nobody's.
+    assert!(world.lethe().said().contains("joins the group anew"), "{}", world.lethe().said());
 }
 
 fn state_of_partitions_that_have_moved_away_is_removed_in_time(version: Version) {

@@ -467,6 +467,8 @@ fn settings(data_dir: &Path, workers: usize) -> PipelineSettings {
         embedded_broker: false,
         record_bytes_max: Default::default(),
         changelog_slack_bytes: CHANGELOG_SLACK_BYTES,
+        standbys: 0,
+        state_kept: Duration::from_secs(86_400),
         control_id: None,
     }
 }

@@ -32,14 +32,20 @@ pub(super) fn roster(
     if !described.stable {
         return Ok(None);
     }
-    let id = |(topic, partition): &(String, i32)| {
-        let class = settings.topics.class(topic)?;
-        Some(PartitionId { class, partition: *partition })
+    let id = |(topic, partition): (String, i32)| {
+        let class = settings.topics.class(&topic)?;
+        Some(PartitionId { class, partition })
     };
-    let member = |(name, partitions): &(String, Vec<(String, i32)>)| {
-        let (instance, worker) = Member::of_name(name)?;
-        let partitions = partitions.iter().filter_map(id).collect();
-        Some(Member { instance: instance.to_owned(), worker, partitions })
-    };
-    Ok(Some(Roster { members: described.members.iter().filter_map(member).collect() }))
+    let mut roster = Roster::default();
+    for (name, partitions) in described.members {
+        let partitions: Vec<PartitionId> = partitions.into_iter().filter_map(id).collect();
+        match name.as_deref().and_then(Member::of_name) {
+            Some((instance, worker)) => {
+                let instance = instance.to_owned();
+                roster.members.push(Member { instance, worker, partitions });
+            }
+            None => roster.elsewhere.extend(partitions),
+        }
+    }
+    Ok(Some(roster))
 }

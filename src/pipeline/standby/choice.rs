@@ -80,7 +80,7 @@ mod tests {
                 .map(id)
                 .collect(),
         };
-        Roster { members: names.iter().enumerate().map(member).collect() }
+        Roster { members: names.iter().enumerate().map(member).collect(), elsewhere: Vec::new() }
     }
 
     #[test]

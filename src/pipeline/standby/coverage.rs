@@ -56,8 +56,8 @@ impl Coverage {
         instance: &str,
         now: Duration,
     ) -> Option<(usize, usize)> {
-        let owned: BTreeSet<PartitionId> =
-            roster.members.iter().flat_map(|member| member.partitions.iter().copied()).collect();
+        let of_members = roster.members.iter().flat_map(|member| &member.partitions);
+        let owned: BTreeSet<PartitionId> = of_members.chain(&roster.elsewhere).copied().collect();
         let left_out = inputs.difference(&owned).count();
         if left_out == 0 {
             self.looks = 0;
@@ -97,7 +97,7 @@ mod tests {
             worker,
             partitions: ids(partitions),
         };
-        Roster { members: members.iter().map(member).collect() }
+        Roster { members: members.iter().map(member).collect(), elsewhere: Vec::new() }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -119,6 +119,17 @@ mod tests {
     fn a_group_that_has_all_is_left_alone() {
         let inputs = ids(&[0, 1]).into_iter().collect();
         let roster = roster(&[("a", 0, &[0]), ("b", 0, &[1])]);
+        let mut coverage = Coverage::default();
+        for _ in 0..5 {
+            assert_eq!(coverage.look(&roster, &inputs, "a", SECOND), None);
+        }
+    }
+
+    #[test]
+    fn what_others_than_lethe_have_is_not_left_out() {
+        let inputs = ids(&[0, 1]).into_iter().collect();
+        let mut roster = roster(&[("a", 0, &[0])]);
+        roster.elsewhere = ids(&[1]);
         let mut coverage = Coverage::default();
         for _ in 0..5 {
             assert_eq!(coverage.look(&roster, &inputs, "a", SECOND), None);

@@ -16,9 +16,12 @@ const NONE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 pub(in super::super) struct Described {
     /// No rebalance is under way.
     pub(in super::super) stable: bool,
-    /// The static members: the name of each, and its partitions (topic and number).
-    pub(in super::super) members: Vec<(String, Vec<(String, i32)>)>,
+    /// The members.
+    pub(in super::super) members: Vec<Member>,
 }
+
+/// A member: its name, if it is a static one, and its partitions (topic and number).
+type Member = (Option<String>, Vec<(String, i32)>);
 
 /// Asks for the members of a group, and waits for the answer for at most `timeout`. An error is the
 /// code that librdkafka or the broker gave.
@@ -102,13 +105,11 @@ unsafe fn described(event: *mut rd::rd_kafka_event_t) -> Result<Described, RDKaf
     }
 }
 
-/// Reads a member; none: it is not a static one.
+/// Reads a member; none: it tells nothing of its assignment.
 ///
 /// # Safety
 /// The description is null or a live one.
-unsafe fn member(
-    member: *const rd::rd_kafka_MemberDescription_t,
-) -> Option<(String, Vec<(String, i32)>)> {
+unsafe fn member(member: *const rd::rd_kafka_MemberDescription_t) -> Option<Member> {
     // SAFETY: the description lives, and with it what belongs to it: its name is NUL-terminated or
     // null, and the list of its partitions holds as many elements as it says.
     unsafe {
@@ -117,7 +118,7 @@ unsafe fn member(
         }
         let name = rd::rd_kafka_MemberDescription_group_instance_id(member);
         let assignment = rd::rd_kafka_MemberDescription_assignment(member);
-        if name.is_null() || assignment.is_null() {
+        if assignment.is_null() {
             return None;
         }
         let list = rd::rd_kafka_MemberAssignment_partitions(assignment);
@@ -129,6 +130,7 @@ unsafe fn member(
                 partitions.push((topic, element.partition));
             }
         }
-        Some((CStr::from_ptr(name).to_string_lossy().into_owned(), partitions))
+        let name = (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
+        Some((name, partitions))
     }
 }
