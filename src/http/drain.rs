@@ -6,15 +6,23 @@ use std::net::SocketAddr;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::Shown;
 use crate::telemetry::health::{Drain, Health};
 
 /// Where it is.
 pub const PATH: &str = "/v1/drain";
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// How far the process is.
+    pub drain: Drain,
+}
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +43,7 @@ pub(super) fn routes() -> Router<Shown> {
     Router::new().route(PATH, get(is).post(drain))
 }
 
-async fn is(State(shown): State<Shown>) -> Json<Value> {
+async fn is(State(shown): State<Shown>) -> Json<Answer> {
     state(&shown.health)
 }
 
@@ -43,21 +51,21 @@ async fn drain(
     State(shown): State<Shown>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-) -> (StatusCode, Json<Value>) {
+) -> Response {
     if !caller.is_local || headers.contains_key(header::ORIGIN) {
-        let error = json!({"error": "only `lethe drain` on the same host may ask for this"});
-        return (StatusCode::FORBIDDEN, Json(error));
+        return (StatusCode::FORBIDDEN, "only `lethe drain` on the same host may ask for this\n")
+            .into_response();
     }
     if shown.health.snapshot().drain == Drain::Not {
         tracing::info!("draining: the transactions at hand are finished, then the group is left");
         shown.health.drain(Drain::Draining);
         shown.shutdown.drain();
     }
-    (StatusCode::ACCEPTED, state(&shown.health))
+    (StatusCode::ACCEPTED, state(&shown.health)).into_response()
 }
 
-fn state(health: &Health) -> Json<Value> {
-    Json(json!({"drain": health.snapshot().drain.name()}))
+fn state(health: &Health) -> Json<Answer> {
+    Json(Answer { drain: health.snapshot().drain })
 }
 
 #[cfg(test)]

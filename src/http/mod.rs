@@ -6,7 +6,7 @@
 
 mod api;
 pub mod client;
-mod drain;
+pub mod drain;
 mod pages;
 mod server;
 pub mod status;
@@ -21,7 +21,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 
-pub use drain::PATH as DRAIN_PATH;
 pub use server::{HttpError, Server};
 
 /// What the pages are made of.

@@ -55,9 +55,11 @@ pub struct PartitionStatus {
 }
 
 /// How far the process is in leaving its group for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Drain {
     /// Nobody has asked for it.
+    #[default]
     Not,
     /// Its workers finish, and leave.
     Draining,
@@ -74,20 +76,10 @@ impl Drain {
             Self::Drained => Some("drained: it has left the group"),
         }
     }
-
-    /// Its name in answers.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Not => "not",
-            Self::Draining => "draining",
-            Self::Drained => "drained",
-        }
-    }
 }
 
 /// How far the partitions are followed that this process is a standby of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandbyReport {
     /// Partitions that it is to follow.
     pub wanted: usize,
