@@ -59,7 +59,7 @@ pub(crate) fn wait_until_it_has(lethe: &Lethe, partitions: usize) {
 
 /// Has a process leave its group for good.
 pub(crate) fn drain(lethe: &Lethe) {
-    let (code, said, errors) = verb(PROGRAM, &["drain", "--http", lethe.address()]);
+    let (code, said, errors) = verb(PROGRAM, &["drain", "--http", &lethe.address()]);
     assert_eq!(code, 0, "{errors}");
     assert!(said.contains("drained"), "{said}");
 }
@@ -68,7 +68,8 @@ pub(crate) fn drain(lethe: &Lethe) {
 fn take_overs(lethe: &Lethe) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lethe.logged("restored") {
-        *counts.entry(format!("{}/{}", line["topic"], line["partition"])).or_default() += 1;
+        let id = format!("{:?}/{:?}", line.get("topic"), line.get("partition"));
+        *counts.entry(id).or_default() += 1;
     }
     counts
 }

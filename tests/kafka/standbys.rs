@@ -55,7 +55,9 @@ fn a_standby_takes_over_where_it_is(version: Version) {
     wait_until_it_has(&world.lethe(), PARTITIONS);
     let mut restored = world.lethe().logged("restored").split_off(before);
     assert_eq!(restored.len(), moves);
-    let number = |line: &serde_json::Value, name: &str| line[name].as_u64().unwrap_or(u64::MAX);
+    let number = |line: &serde_json::Value, name: &str| {
+        line.get(name).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{line}"))
+    };
     for line in &restored {
         assert!(number(line, "deltas") <= DELTAS_BETWEEN, "{line}");
     }
