@@ -2,8 +2,8 @@
 //!
 //! - [`seam`]: what the workers need of Kafka; [`kafka`] is the real one.
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
-//!   takes), `restore` (taking over a ledger), `desk` (making a batch), `outputs` (its records) and
-//!   [`transaction`] (its end).
+//!   takes), `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
+//!   records) and [`transaction`] (its end).
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
 //! - [`run`]: all of it, in threads.
@@ -32,6 +32,7 @@ pub mod seam;
 pub mod settings;
 mod shutdown;
 mod startup;
+mod takeover;
 pub mod transaction;
 mod trust;
 mod upkeep;
@@ -39,6 +40,7 @@ pub mod worker;
 
 pub use control_reader::SettingsCheck;
 pub use error::PipelineError;
-pub use run::{Surroundings, run};
+pub use run::{Surroundings, go_on, run};
 pub use settings::{Beginning, PipelineSettings, Topics};
 pub use shutdown::Shutdown;
+pub use startup::Started;

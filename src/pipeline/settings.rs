@@ -52,6 +52,13 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call to the broker may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker waits for committed positions at once: one that another's open transaction can
+/// still change has no answer before that has ended, and the others go on meanwhile.
+pub const COMMITTED_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what a cluster said of its topics counts as known: partitions are asked about together.
+pub const TOPICS_FRESH: Duration = Duration::from_secs(1);
+/// Stores that a worker opens at once: most of it is waiting for the disk.
+pub const OPENS_MAX: usize = 16;
 /// The first wait after a failed call; it doubles up to [`BACKOFF_MAX`].
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -178,6 +185,14 @@ pub const OUTPUTS: [Role; 10] = [
     Role::Changelog(Class::Config),
     Role::Audit,
     Role::DeadLetters,
+];
+
+/// Every role of a topic that lethe reads for itself.
+pub const LOGS: [Role; 4] = [
+    Role::Control,
+    Role::Changelog(Class::Message),
+    Role::Changelog(Class::Profile),
+    Role::Changelog(Class::Config),
 ];
 
 /// Everything that the pipeline is told at start.

@@ -4,7 +4,7 @@
 //! step returns within a bounded time, so that a simulation can drive it, crash it between any two
 //! calls, and give it any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) desk: Desk<K::Output>,
     /// The producer is initialised: nothing of an earlier one is open.
     pub(super) output_ready: bool,
-    /// The partition whose changelog is being read.
-    pub(super) reading: Option<PartitionId>,
+    /// The partitions whose changelogs are being read.
+    pub(super) reading: BTreeSet<PartitionId>,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -88,9 +88,10 @@ enum Event {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Makes the worker's clients. `Fault::Retry` as long as the cluster cannot be reached.
     pub fn new(number: usize, kafka: Arc<K>, clock: C, shared: Shared) -> Result<Self, Fault> {
-        let output = kafka.output(number)?;
-        let log = kafka.log(Reading::ToTheEnd)?;
+        // The group is joined while the producer ends what was left open.
         let input = kafka.input(number)?;
+        let log = kafka.log(Reading::ToTheEnd)?;
+        let output = kafka.output(number)?;
         let time = Time::new(kafka.capabilities().broker_time);
         let dead_letter_partitions = kafka.partitions(Role::DeadLetters)?;
         let desk = Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
@@ -105,7 +106,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             log,
             desk,
             output_ready: false,
-            reading: None,
+            reading: BTreeSet::new(),
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
@@ -140,11 +141,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let applied = self.desk.apply_control(now);
         self.settle(now, applied)?;
         self.start_ready()?;
+        self.refresh_time(now);
         self.take_input(now)?;
         let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
-        self.refresh_time(now);
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
@@ -214,7 +215,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring(now) {
+        if self.is_restoring(now) || self.desk.batch.urgent {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
@@ -227,6 +228,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     fn is_due(&self, now: Now) -> bool {
         let interval = self.desk.settings.commit_interval;
         self.desk.is_full()
+            || self.desk.batch.urgent
             || self.desk.batch.since.is_some_and(|since| now.monotonic >= since + interval)
     }
 
@@ -241,6 +243,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if self.desk.live().any(|(_, live)| live.touched) {
             self.desk.batch.since.get_or_insert(now.monotonic);
         }
+        // What was taken over stands still until its first delta is committed: nothing is worth
+        // waiting for but the others that are about to follow.
+        let taken_over = self.desk.live().any(|(_, live)| !live.announced);
+        self.desk.batch.urgent = taken_over && !self.is_restoring(now);
     }
 
     /// What to do about a batch that could not go on.
