@@ -3,6 +3,7 @@
 //! The order: settings, logs, metrics, HTTP (so that a load balancer sees "not ready" from the
 //! start), signals, topics, workers. Stopping goes backwards; HTTP answers until the workers are done.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::error::Failure;
 use crate::http::{Server, Shown};
 use crate::pipeline;
 use crate::telemetry::health::Health;
-use crate::telemetry::{logs, metrics};
+use crate::telemetry::{logs, metrics, terminal};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
 
@@ -118,6 +119,9 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
         let stop = Stop::on_signals(&health)?;
+        if std::io::stderr().is_terminal() {
+            tokio::spawn(terminal::show_restores(Arc::clone(&health)));
+        }
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
         let done = work(settings, &health, &stop).await;

@@ -2,7 +2,7 @@
 //!
 //! - [`seam`]: what the workers need of Kafka; [`kafka`] is the real one.
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
-//!   takes), `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
+//!   takes), `opening`, `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
 //!   records) and [`transaction`] (its end).
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
@@ -21,6 +21,7 @@ mod desk;
 pub mod directory;
 pub mod error;
 pub mod kafka;
+mod opening;
 mod outputs;
 mod partition;
 pub mod progress;

@@ -8,11 +8,10 @@
 //! The partitions of a worker go this way together: they are opened at once, asked about with one
 //! request each way, and read side by side, in slices beside the partitions that work.
 
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use lethe_state::{Delta, Identity, IdentityField, Memory, Remedy, Restored, StateError, Store};
+use lethe_state::{Delta, Remedy, Restored, StateError, Store};
 
 use super::clock::{HostClock, Now};
 use super::desk::Trouble;
@@ -20,12 +19,11 @@ use super::directory::partition_path;
 use super::error::PipelineError;
 use super::partition::{Goal, LastDelta, Restoring, Stage};
 use super::provenance::Provenance;
-use super::room::Room;
 use super::seam::{
     Bounds, Committed, Fault, Input, Kafka, LogId, LogPolled, LogReader, LogRecord, PartitionId,
     Role,
 };
-use super::settings::{OPENS_MAX, STEP_RESTORE_RECORDS_MAX};
+use super::settings::{STEP_RESTORE_BYTES_MAX, STEP_RESTORE_RECORDS_MAX};
 use super::takeover::Place;
 use super::transaction::Mark;
 use super::worker::Worker;
@@ -34,30 +32,16 @@ use super::worker::Worker;
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How long it waits for the control topic to be read: some milliseconds at a start.
 const CONTROL_PAUSE: Duration = Duration::from_millis(5);
-/// How long one waits whose directory is in use or fails.
-const OPEN_PAUSE: Duration = Duration::from_millis(100);
 /// How long a poll of changelogs waits where nothing else is to be done.
 const READ_WAIT: Duration = Duration::from_millis(100);
-/// How often it is looked whether a partition that the input has gained is accepted.
-const ROOM_PAUSE: Duration = Duration::from_secs(5);
-/// How often a directory that is in use, or fails, is tried again: another worker of this process
-/// closes it within moments.
-const OPEN_TRIES: u32 = 100;
-/// How often state that does not fit its changelog is built anew.
-const REBUILD_TRIES: u32 = 1;
 /// How often sequences may disagree before that is final: another owner's last commit may just
 /// be on its way.
 pub(super) const DISAGREEMENTS_MAX: u32 = 250;
+/// Partitions that had no answer so often are asked about one by one: the open transaction of one
+/// must not hold the others up.
+const UNANSWERED_MAX: u32 = 2;
 /// How many slices' worth a worker restores in one step that has nothing else to do.
 const ALONE_FACTOR: usize = 16;
-
-/// A store that is to be opened.
-struct Opening {
-    id: PartitionId,
-    tries: u32,
-    dir: PathBuf,
-    identity: Identity,
-}
 
 /// What the group and the broker say of a partition.
 struct Answer {
@@ -90,109 +74,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
     }
 
-    /// Opens the stores of partitions that have just come, all at once: most of it is waiting for
-    /// the disk.
-    fn open_stores(&mut self, now: Now) -> Result<(), PipelineError> {
-        let ready = self.desk.partitions.iter().filter_map(|(&id, stage)| match stage {
-            Stage::Opening { not_before, tries } if *not_before <= now.monotonic => {
-                Some((id, *tries))
-            }
-            Stage::Opening { .. } | Stage::Restoring(_) | Stage::Live(_) | Stage::Refused => None,
-        });
-        let ready: Vec<_> = ready.take(OPENS_MAX).collect();
-        let mut openings = Vec::new();
-        for (id, tries) in ready {
-            match self.opening(id, tries)? {
-                Ok(opening) => openings.push(opening),
-                Err(pause) => {
-                    self.desk.partitions.insert(id, again(now, pause, tries));
-                }
-            }
-        }
-        let stores = open_all(&openings, &self.memory);
-        for (opening, store) in openings.into_iter().zip(stores) {
-            let stage = self.opened(now, &opening, store)?;
-            self.desk.partitions.insert(opening.id, stage);
-        }
-        Ok(())
-    }
-
-    /// What is to be opened for a partition; or how long it has to wait.
-    fn opening(
-        &mut self,
-        id: PartitionId,
-        tries: u32,
-    ) -> Result<Result<Opening, Duration>, PipelineError> {
-        let topic = self.desk.settings.topics.input(id.class).to_owned();
-        let partitions = match self.room(id) {
-            Ok(Room::For(partitions)) => partitions,
-            Ok(Room::Not(why)) => {
-                if tries == 0 {
-                    tracing::error!(topic, partition = id.partition, "the partition waits: {why}");
-                }
-                return Ok(Err(ROOM_PAUSE));
-            }
-            Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
-            Err(fault) => {
-                self.say(&fault.to_string());
-                return Ok(Err(OPEN_PAUSE));
-            }
-        };
-        let identity = Identity {
-            cluster: self.kafka.cluster_id().to_owned(),
-            topic,
-            changelog_id: self.kafka.topic_id(Role::Changelog(id.class)),
-            partition: id.partition,
-            partitions,
-        };
-        Ok(Ok(Opening { id, tries, dir: self.directory(id), identity }))
-    }
-
-    /// What became of a store that was to be opened.
-    fn opened(
-        &mut self,
-        now: Now,
-        opening: &Opening,
-        store: Result<Store, StateError>,
-    ) -> Result<Stage, PipelineError> {
-        let Opening { id, tries, dir, identity } = opening;
-        let (topic, partition) = (&identity.topic, id.partition);
-        match store {
-            Ok(store) => Ok(Stage::Restoring(Box::new(Restoring::new(store)))),
-            Err(StateError::Locked { .. }) if *tries < OPEN_TRIES => {
-                Ok(again(now, OPEN_PAUSE, *tries))
-            }
-            Err(error @ StateError::OtherIdentity { field: IdentityField::ChangelogId, .. }) => {
-                tracing::error!(
-                    topic,
-                    partition,
-                    "the partition stands still: its changelog was recreated. {error}; without the \
-                     directory it begins with what the changelog holds now"
-                );
-                Ok(Stage::Refused)
-            }
-            Err(error) => match error.remedy() {
-                Remedy::Retry if *tries < OPEN_TRIES => {
-                    self.say(&error.to_string());
-                    Ok(again(now, OPEN_PAUSE, *tries))
-                }
-                Remedy::Rebuild if *tries <= REBUILD_TRIES => {
-                    tracing::warn!(%error, "the state is built anew from its changelog");
-                    Store::destroy(dir)?;
-                    Ok(again(now, OPEN_PAUSE, *tries))
-                }
-                Remedy::Retry | Remedy::Rebuild | Remedy::Stop => Err(error.into()),
-            },
-        }
-    }
-
     /// Asks where to read to, for all partitions that do not know it yet, and opens their changelogs.
     fn ask(&mut self, now: Now) -> Result<(), PipelineError> {
         let waiting = self.desk.partitions.iter().filter_map(|(&id, stage)| match stage {
             Stage::Restoring(restoring)
                 if restoring.goal.is_none() && restoring.not_before <= now.monotonic =>
             {
-                Some((id, restoring.alone))
+                Some((id, restoring.unanswered >= UNANSWERED_MAX))
             }
             Stage::Restoring(_) | Stage::Opening { .. } | Stage::Live(_) | Stage::Refused => None,
         });
@@ -213,10 +101,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 self.go_on(id, now, |worker, restoring| worker.open_log(id, now, restoring, answer))
             }),
             Err(fault) => {
-                // One that cannot be answered must not hold the others up: each by itself from now on.
                 for id in &ids {
                     if let Some(Stage::Restoring(restoring)) = self.desk.partitions.get_mut(id) {
-                        restoring.alone = true;
+                        restoring.unanswered += 1;
                     }
                 }
                 self.rest(&ids, now, PAUSE);
@@ -309,7 +196,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         answer: Answer,
     ) -> Result<Option<Place>, Trouble> {
         let Answer { committed, whole, stable } = answer;
-        restoring.alone = false;
+        restoring.unanswered = 0;
         if self.kafka.capabilities().isolation && stable.end < whole.end {
             // An earlier owner's transaction is still open; the broker aborts it in time.
             restoring.not_before = now.monotonic + PAUSE;
@@ -364,15 +251,18 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Ok(());
         }
         let alone = self.desk.live().next().is_none();
-        let records = if alone { ALONE_FACTOR } else { 1 } * STEP_RESTORE_RECORDS_MAX;
+        let factor = if alone { ALONE_FACTOR } else { 1 };
+        let (records, mut bytes) =
+            (factor * STEP_RESTORE_RECORDS_MAX, factor * STEP_RESTORE_BYTES_MAX);
         let wait = if alone { READ_WAIT } else { Duration::ZERO };
         for _ in 0..records {
-            if self.reading.is_empty() {
+            if self.reading.is_empty() || bytes == 0 {
                 return Ok(());
             }
             let mut met = None;
             let partitions = &mut self.desk.partitions;
             let polled = self.log.poll(wait, &mut |record| {
+                bytes = bytes.saturating_sub(record.value.unwrap_or_default().len());
                 let id = partition(record.log);
                 if let Some(id) = id
                     && let Some(Stage::Restoring(restoring)) = partitions.get_mut(&id)
@@ -464,31 +354,6 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             why: why.to_owned(),
         })
     }
-}
-
-/// Opens stores, each on a thread of its own where there are several.
-fn open_all(openings: &[Opening], memory: &Memory) -> Vec<Result<Store, StateError>> {
-    let open = |opening: &Opening| Store::open(&opening.dir, &opening.identity, memory);
-    if let [opening] = openings {
-        return vec![open(opening)];
-    }
-    thread::scope(|scope| {
-        let threads: Vec<_> =
-            openings.iter().map(|opening| (opening, scope.spawn(move || open(opening)))).collect();
-        threads
-            .into_iter()
-            .map(|(opening, thread)| thread.join().unwrap_or_else(|_| Err(panicked(&opening.dir))))
-            .collect()
-    })
-}
-
-fn panicked(dir: &Path) -> StateError {
-    StateError::Io { dir: dir.to_owned(), what: "a thread has panicked opening it".to_owned() }
-}
-
-/// To be opened again after a while.
-fn again(now: Now, pause: Duration, tries: u32) -> Stage {
-    Stage::Opening { not_before: now.monotonic + pause, tries: tries + 1 }
 }
 
 /// A partition's changelog.

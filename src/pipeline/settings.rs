@@ -30,12 +30,14 @@ pub const BATCH_CONTROL_MAX: usize = 1_024;
 pub const STEP_RECORDS_MAX: usize = 4_096;
 /// Changelog records that a step restores beside working partitions: some 20 ms.
 pub const STEP_RESTORE_RECORDS_MAX: usize = 512;
+/// Changelog bytes that a step restores beside working partitions: some 20 ms, as the records.
+pub const STEP_RESTORE_BYTES_MAX: usize = 2 << 20;
 /// How often the clock is read: once for so many records.
 pub const CLOCK_RECORDS: usize = 64;
 /// The largest changelog record: far below any broker's limit.
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
-/// Snapshot bytes of one transaction: some 20 ms to read and encode.
-pub const SNAPSHOT_SLICE_BYTES: usize = 4 << 20;
+/// Snapshot bytes of one transaction: some 20 ms to read, encode and write.
+pub const SNAPSHOT_SLICE_BYTES: usize = 2 << 20;
 /// A snapshot older than this is replaced, because its ledger may have become small since.
 pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// How often the length of changelogs is looked at.
@@ -52,6 +54,9 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call to the broker may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Write buffers of a worker's stores: what is in them when a process is killed is read again at its
+/// restart, some 700,000 rows, which takes a worker less than a second.
+pub const WRITE_BUFFER_BYTES_MAX: usize = 96 << 20;
 /// How long a worker waits for committed positions at once: one that another's open transaction can
 /// still change has no answer before that has ended, and the others go on meanwhile.
 pub const COMMITTED_TIMEOUT: Duration = Duration::from_secs(1);

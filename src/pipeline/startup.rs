@@ -98,6 +98,7 @@ fn reach(
 ) -> Result<Option<RdKafka>, PipelineError> {
     let kafka = retry(shutdown, || RdKafka::connect(Arc::clone(settings), instance.to_owned()))?;
     let Some(kafka) = kafka else { return Ok(None) };
+    kafka.begin_outputs();
     let fenced = retry(shutdown, || kafka.check_fencing())?;
     Ok(fenced.map(|()| kafka))
 }

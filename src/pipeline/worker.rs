@@ -24,6 +24,9 @@ use super::settings::{
 };
 use crate::telemetry::health::Health;
 
+/// How often a restore that takes long says how much is left.
+const RESTORE_SAID_EVERY: Duration = Duration::from_secs(2);
+
 /// What a process's workers share.
 #[derive(Clone)]
 pub struct Shared {
@@ -71,6 +74,10 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) census_turn: usize,
     /// Changelog records that restores have read since the last report.
     pub(super) restored: BTreeMap<Class, u64>,
+    /// How long a slice of a snapshot has held the work up, at most.
+    pub(super) snapshot_stall: Duration,
+    /// When it was last said how much is left to restore (monotonic).
+    restore_said_at: Duration,
     rest_until: Duration,
     backoff: Duration,
     /// What was last said of a trouble that goes on, so that it is said once.
@@ -111,6 +118,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             upkeep_at: Duration::ZERO,
             census_turn: 0,
             restored: BTreeMap::new(),
+            snapshot_stall: Duration::ZERO,
+            restore_said_at: Duration::ZERO,
             rest_until: Duration::ZERO,
             backoff: BACKOFF_MIN,
             said: None,
@@ -300,6 +309,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             (_, None) | (None, _) => 0,
         };
         let holdings = self.holdings(now)?;
+        let left = holdings.remaining.values().sum();
+        self.health.restoring(self.number, left);
+        if left == 0 {
+            self.restore_said_at = now.monotonic;
+        } else if now.monotonic.saturating_sub(self.restore_said_at) >= RESTORE_SAID_EVERY {
+            self.restore_said_at = now.monotonic;
+            tracing::info!(worker = self.number, changelog_records_left = left, "restoring");
+        }
         self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now), holdings);
         Ok(())
     }

@@ -25,6 +25,8 @@ struct State {
     /// By worker, topic and partition; the worker is part of the key because the new owner of a
     /// partition may report before the old one has let go of it.
     partitions: BTreeMap<(usize, String, i32), Share>,
+    /// Changelog records that each worker still has to read.
+    restore_left: BTreeMap<usize, u64>,
     caution: Option<String>,
     stopping: bool,
     fatal: Option<String>,
@@ -74,6 +76,8 @@ pub struct Snapshot {
     pub partitions_assigned: usize,
     /// Of these, the ones whose ledger is complete.
     pub partitions_restored: usize,
+    /// Changelog records that the others still have to read, as far as known.
+    pub restore_left: u64,
     /// Why every tombstone is stopped, if it is (guarantee 7 of the contract).
     pub caution: Option<String>,
     /// The process is stopping.
@@ -91,6 +95,7 @@ impl Health {
             joined: BTreeSet::new(),
             control_read: false,
             partitions: BTreeMap::new(),
+            restore_left: BTreeMap::new(),
             caution: None,
             stopping: false,
             fatal: None,
@@ -129,6 +134,11 @@ impl Health {
         }
     }
 
+    /// How many changelog records the worker still has to read.
+    pub fn restoring(&self, worker: usize, left: u64) {
+        self.lock().restore_left.insert(worker, left);
+    }
+
     /// A partition is no longer the worker's.
     pub fn revoked(&self, worker: usize, topic: &str, partition: i32) {
         self.lock().partitions.remove(&(worker, topic.to_owned(), partition));
@@ -162,10 +172,13 @@ impl Health {
         } else if now.workers_joined < now.workers {
             format!("joining the group: {} of {} workers", now.workers_joined, now.workers)
         } else if now.partitions_restored < now.partitions_assigned {
-            format!(
-                "restoring: {} of {} partitions are ready",
-                now.partitions_restored, now.partitions_assigned
-            )
+            let (done, all) = (now.partitions_restored, now.partitions_assigned);
+            match now.restore_left {
+                0 => format!("restoring: {done} of {all} partitions are ready"),
+                left => format!(
+                    "restoring: {done} of {all} partitions are ready, {left} changelog records left"
+                ),
+            }
         } else {
             return Readiness::Ready;
         };
@@ -199,6 +212,7 @@ impl Health {
             control_read: state.control_read,
             partitions_assigned: state.partitions.len(),
             partitions_restored: restored.count(),
+            restore_left: state.restore_left.values().sum(),
             caution: state.caution.clone(),
             stopping: state.stopping,
             fatal: state.fatal.clone(),
@@ -230,6 +244,11 @@ mod tests {
         health.joined(0);
         health.restored(0, "im.messages", 0);
         assert_eq!(health.readiness(), not_ready("restoring: 1 of 2 partitions are ready"));
+        health.restoring(0, 70);
+        assert_eq!(
+            health.readiness(),
+            not_ready("restoring: 1 of 2 partitions are ready, 70 changelog records left")
+        );
         health.restored(0, "im.messages", 1);
         assert_eq!(health.readiness(), Readiness::Ready);
         health.stopping();

@@ -10,6 +10,7 @@ use super::RdOutput;
 use super::context::Reach;
 
 /// Producers by worker, each on a thread that ends once it is initialised.
+#[derive(Default)]
 pub(super) struct Early(BTreeMap<usize, Initialising>);
 
 /// A producer under way; none: it could not be made, and the worker will hear why.

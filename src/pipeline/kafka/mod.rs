@@ -62,7 +62,6 @@ impl RdKafka {
             .map_err(|error| errors::creation(&error))?;
         let what = "asking for the cluster's metadata";
         let counts = counts(&whole).map_err(|error| errors::call(what, &error))?;
-        let outputs = Early::begin(&settings, &instance, &reach);
         let cluster_id = whole.client().fetch_cluster_id(CALL_TIMEOUT).unwrap_or_default();
         Ok(Self {
             settings,
@@ -73,8 +72,15 @@ impl RdKafka {
             remover: OnceLock::new(),
             topic_ids: Mutex::default(),
             counts: Mutex::new(Some((Instant::now(), counts))),
-            outputs: Mutex::new(outputs),
+            outputs: Mutex::default(),
         })
+    }
+
+    /// Begins to initialise the producers of all workers, which fences an earlier process of this
+    /// instance: for the process that holds its data directory alone.
+    pub fn begin_outputs(&self) {
+        let begun = Early::begin(&self.settings, &self.instance, &self.reach);
+        *self.outputs.lock().unwrap_or_else(PoisonError::into_inner) = begun;
     }
 
     /// Refuses a cluster that cannot fence the commits of a member that lost its place.
