@@ -3,6 +3,7 @@
 //! The order: settings, logs, metrics, HTTP (so that a load balancer sees "not ready" from the
 //! start), signals, topics, workers. Stopping goes backwards; HTTP answers until the workers are done.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::error::Failure;
 use crate::http::{Server, Shown};
 use crate::pipeline::{self, Shutdown};
 use crate::telemetry::health::{Drain, Health};
-use crate::telemetry::{logs, metrics};
+use crate::telemetry::{logs, metrics, terminal};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
 
@@ -119,6 +120,9 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
         let stop = Stop::on_signals(&health, &workers)?;
+        if std::io::stderr().is_terminal() {
+            tokio::spawn(terminal::show_restores(Arc::clone(&health)));
+        }
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
         let done = work(settings, &health, &stop).await;
@@ -137,11 +141,14 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     done
 }
 
-/// Prepares the topics, then lets the workers work until they are done.
+/// Prepares the topics, while what needs none begins, then lets the workers work until they are done.
 async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Result<(), Failure> {
+    let started = pipeline::Started::begin(&settings.pipeline, &stop.workers)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let admin = Arc::new(topics::admin(&settings)?);
     let prepared = tokio::task::spawn_blocking({
-        let (settings, runtime) = (settings.clone(), Handle::current());
-        move || runtime.block_on(prepare(&settings))
+        let (settings, admin, runtime) = (settings.clone(), Arc::clone(&admin), Handle::current());
+        move || runtime.block_on(prepare(&settings, &admin))
     });
     let current = tokio::select! {
         prepared = prepared => prepared.map_err(|error| Failure::Failed(error.to_string()))??,
@@ -149,14 +156,15 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
     };
     settings.pipeline.record_bytes_max = record_bytes_max(&current);
     let control = settings.pipeline.topics.control.clone();
-    let check = control::checker(topics::admin(&settings)?, control, Handle::current());
+    let check = control::checker(admin, control, Handle::current());
     let surroundings = pipeline::Surroundings {
         health: Arc::clone(health),
         settings_check: Box::new(check),
         shutdown: Arc::clone(&stop.workers),
     };
-    let worked =
-        tokio::task::spawn_blocking(move || pipeline::run(settings.pipeline, surroundings));
+    let worked = tokio::task::spawn_blocking(move || {
+        pipeline::go_on(started, settings.pipeline, surroundings)
+    });
     let worked = worked.await.map_err(|error| Failure::Failed(error.to_string()))?;
     worked.map_err(|error| Failure::Failed(error.to_string()))?;
     if stop.workers.is_draining() {
@@ -169,15 +177,14 @@ async fn work(mut settings: Settings, health: &Arc<Health>, stop: &Stop) -> Resu
 }
 
 /// Waits for the brokers, and sees to it that every topic is there.
-async fn prepare(settings: &Settings) -> Result<Current, Failure> {
-    let admin = topics::admin(settings)?;
+async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
     let names = topics::names(settings);
-    let (mut current, was_away) = wait_for_brokers(&admin, &names).await?;
+    let (mut current, was_away) = wait_for_brokers(admin, &names).await?;
     let mut plan = topics::plan(settings, &current, Default::default());
     let settled_at = Instant::now() + TOPICS_SETTLE;
     while was_away && !plan.problems.is_empty() && Instant::now() < settled_at {
         sleep(AWAY_PAUSE_MIN).await;
-        (current, _) = wait_for_brokers(&admin, &names).await?;
+        (current, _) = wait_for_brokers(admin, &names).await?;
         plan = topics::plan(settings, &current, Default::default());
     }
     let missing = plan.creations();

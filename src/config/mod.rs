@@ -20,7 +20,9 @@ use std::time::Duration;
 use figment::Figment;
 
 use crate::pipeline::seam::Role;
-use crate::pipeline::settings::{Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics};
+use crate::pipeline::settings::{
+    Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics, WRITE_BUFFER_BYTES_MAX,
+};
 use layers::{File, Layer};
 use values::Values;
 
@@ -151,16 +153,18 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         bytes if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
         _ => Err("at least 16MiB".to_owned()),
     })?;
+    let workers = workers.unwrap_or_else(cores);
+    let write_buffer_bytes = (memory_bytes / 2).min(workers * WRITE_BUFFER_BYTES_MAX);
     let commit_interval = text::duration_within(COMMIT_INTERVAL_MIN, COMMIT_INTERVAL_MAX);
     Ok(PipelineSettings {
         brokers: values.required("brokers", text::brokers)?,
         group: values.required("group", text::name)?,
         data_dir: values.required("data_dir", directory)?,
         instance: values.optional("instance", text::name)?,
-        workers: workers.unwrap_or_else(cores),
+        workers,
         // Reads and writes share the memory equally; the shell's own buffers are bounded apart.
-        cache_bytes: memory_bytes / 2,
-        write_buffer_bytes: memory_bytes - memory_bytes / 2,
+        cache_bytes: memory_bytes - write_buffer_bytes,
+        write_buffer_bytes,
         commit_interval: values.required("commit_interval", commit_interval)?,
         topics: topics(values)?,
         kafka: values.kafka()?,

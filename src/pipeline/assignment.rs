@@ -6,7 +6,7 @@
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Stage;
-use super::seam::{Fault, Input, Kafka, LogReader, PartitionId};
+use super::seam::{Fault, Input, Kafka, PartitionId};
 use super::worker::Worker;
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
@@ -38,10 +38,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             self.finish_batch(now)?;
         }
         for id in ids {
-            if self.reading == Some(*id) {
-                self.log.close();
-                self.reading = None;
-            }
+            self.close_log(*id);
             let stage = self.desk.partitions.remove(id);
             match stage {
                 Some(Stage::Live(live)) => live.store.flush()?,

@@ -2,6 +2,7 @@
 //! outside of the batches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lethe_engine::ledger::Books;
 use lethe_engine::{Class, Ledger, Rows, Storage};
@@ -40,6 +41,8 @@ pub(super) struct Holdings {
     pub(super) changelog_bytes: u64,
     /// Of the oldest snapshot (seconds).
     pub(super) snapshot_age_s: u64,
+    /// How long a slice of a snapshot has held the worker up, at most.
+    pub(super) snapshot_stall: Duration,
 }
 
 impl Live {
@@ -70,7 +73,7 @@ impl Live {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Counts some more, and says what is known.
     pub(super) fn holdings(&mut self, now: Now) -> Result<Holdings, StateError> {
-        let mut holdings = Holdings::default();
+        let mut holdings = Holdings { snapshot_stall: self.snapshot_stall, ..Holdings::default() };
         // One partition's books at a time: a look at all of them would be felt.
         let lives = self.desk.live().count().max(1);
         let turn = self.census_turn % lives;

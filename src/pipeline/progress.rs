@@ -26,6 +26,7 @@ pub struct Progress {
     state_bytes: Gauge,
     changelog_bytes: Gauge,
     snapshot_age: Gauge,
+    snapshot_stall: Gauge,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,7 @@ impl Progress {
             state_bytes: metrics::gauge!(names::STATE_BYTES),
             changelog_bytes: metrics::gauge!(names::CHANGELOG_BYTES),
             snapshot_age: metrics::gauge!(names::SNAPSHOT_AGE),
+            snapshot_stall: metrics::gauge!(names::SNAPSHOT_STALL),
             workers: Mutex::new(vec![Report::default(); workers]),
             lag: metrics::gauge!(names::EXPIRY_LAG),
             difference: metrics::gauge!(names::CLOCK_DIFFERENCE),
@@ -113,6 +115,8 @@ impl Progress {
         self.changelog_bytes.set(number(held().map(|held| held.changelog_bytes).sum()));
         let oldest_s = held().map(|held| held.snapshot_age_s).max().unwrap_or_default();
         self.snapshot_age.set(number(oldest_s));
+        let stall = held().map(|held| held.snapshot_stall).max().unwrap_or_default();
+        self.snapshot_stall.set(stall.as_secs_f64());
     }
 }
 

@@ -7,7 +7,6 @@ use lethe_state::{Memory, Remedy, StateError, Store};
 
 use super::clock::{HostClock, SystemClock};
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
-use super::directory::DataDirectory;
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
@@ -15,7 +14,7 @@ use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
 use super::shutdown::Shutdown;
 use super::standby::Standby;
-use super::startup;
+use super::startup::{self, Started};
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
 
@@ -34,10 +33,23 @@ pub struct Surroundings {
 /// # Errors
 /// What an operator has to do something about; everything else is mended, or waited for.
 pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(), PipelineError> {
+    let started = Started::begin(&settings, &surroundings.shutdown)?;
+    go_on(started, settings, surroundings)
+}
+
+/// The same, after a beginning.
+///
+/// # Errors
+/// As [`run`].
+pub fn go_on(
+    started: Started,
+    settings: PipelineSettings,
+    surroundings: Surroundings,
+) -> Result<(), PipelineError> {
     let Surroundings { health, settings_check: check, shutdown } = surroundings;
-    let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
     let settings = Arc::new(settings);
-    let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
+    let (directory, kafka) = started.finish(&settings, &shutdown)?;
+    let Some(kafka) = kafka else { return Ok(()) };
     let kafka = Arc::new(kafka);
     let shared = Shared {
         control: Arc::default(),

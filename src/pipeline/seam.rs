@@ -231,8 +231,8 @@ pub trait Input {
     /// Lets partitions go.
     fn unassign(&mut self, partitions: &[PartitionId]) -> Result<(), Fault>;
 
-    /// The stable committed position: one that no open transaction can still change.
-    fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Fault>;
+    /// The stable committed positions, in order: ones that no open transaction can still change.
+    fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Fault>;
 
     /// What the input's partition holds.
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault>;
@@ -377,9 +377,20 @@ pub trait Output {
     fn serve(&mut self);
 }
 
-/// A record of a log that lethe wrote or reads for itself.
+/// A partition of a log that lethe wrote or reads for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId {
+    /// Which topic.
+    pub role: Role,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A record of a log.
 #[derive(Clone, Copy)]
 pub struct LogRecord<'a> {
+    /// Of which log.
+    pub log: LogId,
     /// Its offset.
     pub offset: i64,
     /// When the broker, or else its producer, wrote it (Unix ms).
@@ -390,39 +401,39 @@ pub struct LogRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What a poll of a log brought.
+/// What a poll of the open logs brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogPolled {
     /// A record, which was given to the visitor.
     Record,
-    /// The end of what is stable now.
-    End,
+    /// The end of what is stable of a log now.
+    End(LogId),
     /// The position is outside of the log.
-    OutOfRange,
+    OutOfRange(LogId),
     /// Nothing within the time.
     Nothing,
 }
 
-/// Reads one partition at a time, outside of the group, `read_committed`.
+/// Reads logs, several at a time, outside of the group, `read_committed`.
 pub trait LogReader {
-    /// Reads a partition from an offset on; another one that was open is closed.
-    fn open(&mut self, role: Role, partition: i32, offset: i64) -> Result<(), Fault>;
+    /// Reads a log from an offset on, beside those that are open; one that is open goes there.
+    fn open(&mut self, log: LogId, offset: i64) -> Result<(), Fault>;
 
-    /// Reads nothing more.
-    fn close(&mut self);
+    /// Reads nothing more of a log.
+    fn close(&mut self, log: LogId);
 
-    /// Brings at most one record.
+    /// Brings at most one record, of any log that is open.
     fn poll(
         &mut self,
         wait: Duration,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<LogPolled, Fault>;
 
-    /// What is stable of a partition: up to the last stable offset.
-    fn stable(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault>;
+    /// What is stable of each log: up to the last stable offset.
+    fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
-    /// Everything that a partition holds: up to the high watermark, with what is still open.
-    fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault>;
+    /// Everything that each log holds: up to the high watermark, with what is still open.
+    fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
     /// The id of a topic at this moment, where the broker tells it.
     fn topic_id(&mut self, _role: Role) -> Result<Option<String>, Fault> {

@@ -86,7 +86,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 // has not heard of it.
                 return self.drop_empty(now);
             }
-            Ok(Some(ids)) => return self.committed(&ids, &appended),
+            Ok(Some(ids)) => return self.committed(now, &ids, &appended),
             Err(Trouble::Stop(error)) => return Err(error),
             Err(Trouble::Fault(fault)) => fault,
         };
@@ -142,9 +142,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         Ok(Some(touched))
     }
 
-    /// The transaction is committed: the ledgers follow, then the counters.
+    /// The transaction, whose end began at `since`, is committed: the ledgers follow, then the counters.
     fn committed(
         &mut self,
+        since: Now,
         ids: &[PartitionId],
         appended: &[Appended],
     ) -> Result<(), PipelineError> {
@@ -173,6 +174,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.announced = true;
             live.touched = false;
             live.stirred = false;
+            if live.upkeep.has_slice() {
+                let stall = now.monotonic.saturating_sub(since.monotonic);
+                self.snapshot_stall = self.snapshot_stall.max(stall);
+            }
             live.slice_committed(id, appended, now.wall_ms)?;
             let counts = std::mem::take(&mut live.counts);
             self.desk.counters.committed(id.class, &counts);

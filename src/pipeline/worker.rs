@@ -4,7 +4,7 @@
 //! step returns within a bounded time, so that a simulation can drive it, crash it between any two
 //! calls, and give it any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use super::settings::{
 };
 use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
+
+/// How often a restore that takes long says how much is left.
+const RESTORE_SAID_EVERY: Duration = Duration::from_secs(2);
 
 /// What a process's workers share.
 #[derive(Clone)]
@@ -72,8 +75,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) desk: Desk<K::Output>,
     /// The producer is initialised: nothing of an earlier one is open.
     pub(super) output_ready: bool,
-    /// The partition whose changelog is being read.
-    pub(super) reading: Option<PartitionId>,
+    /// The partitions whose changelogs are being read.
+    pub(super) reading: BTreeSet<PartitionId>,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -82,6 +85,10 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) census_turn: usize,
     /// Changelog records that restores have read since the last report.
     pub(super) restored: BTreeMap<Class, u64>,
+    /// How long a slice of a snapshot has held the work up, at most.
+    pub(super) snapshot_stall: Duration,
+    /// When it was last said how much is left to restore (monotonic).
+    restore_said_at: Duration,
     rest_until: Duration,
     backoff: Duration,
     /// What was last said of a trouble that goes on, so that it is said once.
@@ -99,9 +106,10 @@ enum Event {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Makes the worker's clients. `Fault::Retry` as long as the cluster cannot be reached.
     pub fn new(number: usize, kafka: Arc<K>, clock: C, shared: Shared) -> Result<Self, Fault> {
-        let output = kafka.output(number)?;
-        let log = kafka.log(Reading::ToTheEnd)?;
+        // The group is joined while the producer ends what was left open.
         let input = kafka.input(number)?;
+        let log = kafka.log(Reading::ToTheEnd)?;
+        let output = kafka.output(number)?;
         let time = Time::new(kafka.capabilities().broker_time);
         let dead_letter_partitions = kafka.partitions(Role::DeadLetters)?;
         let desk = Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
@@ -120,11 +128,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             log,
             desk,
             output_ready: false,
-            reading: None,
+            reading: BTreeSet::new(),
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
             restored: BTreeMap::new(),
+            snapshot_stall: Duration::ZERO,
+            restore_said_at: Duration::ZERO,
             rest_until: Duration::ZERO,
             backoff: BACKOFF_MIN,
             said: None,
@@ -156,11 +166,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let applied = self.desk.apply_control(now);
         self.settle(now, applied)?;
         self.start_ready()?;
+        self.refresh_time(now);
         self.take_input(now)?;
         let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
-        self.refresh_time(now);
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
@@ -284,7 +294,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring(now) {
+        if self.is_restoring(now) || self.desk.batch.urgent {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
@@ -297,6 +307,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     fn is_due(&self, now: Now) -> bool {
         let interval = self.desk.settings.commit_interval;
         self.desk.is_full()
+            || self.desk.batch.urgent
             || self.desk.batch.since.is_some_and(|since| now.monotonic >= since + interval)
     }
 
@@ -311,6 +322,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if self.desk.live().any(|(_, live)| live.touched) {
             self.desk.batch.since.get_or_insert(now.monotonic);
         }
+        // What was taken over stands still until its first delta is committed: nothing is worth
+        // waiting for but the others that are about to follow.
+        let taken_over = self.desk.live().any(|(_, live)| !live.announced);
+        self.desk.batch.urgent = taken_over && !self.is_restoring(now);
     }
 
     /// What to do about a batch that could not go on.
@@ -364,6 +379,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             (_, None) | (None, _) => 0,
         };
         let holdings = self.holdings(now)?;
+        let left = holdings.remaining.values().sum();
+        self.health.restoring(self.number, left);
+        if left == 0 {
+            self.restore_said_at = now.monotonic;
+        } else if now.monotonic.saturating_sub(self.restore_said_at) >= RESTORE_SAID_EVERY {
+            self.restore_said_at = now.monotonic;
+            tracing::info!(worker = self.number, changelog_records_left = left, "restoring");
+        }
         self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now), holdings);
         Ok(())
     }

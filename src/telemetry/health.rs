@@ -25,6 +25,8 @@ struct State {
     /// By worker, topic and partition; the worker is part of the key because the new owner of a
     /// partition may report before the old one has let go of it.
     partitions: BTreeMap<(usize, String, i32), Share>,
+    /// Changelog records that each worker still has to read.
+    restore_left: BTreeMap<usize, u64>,
     caution: Option<String>,
     standby: Option<StandbyReport>,
     drain: Drain,
@@ -111,6 +113,8 @@ pub struct Snapshot {
     pub partitions_assigned: usize,
     /// Of these, the ones whose ledger is complete.
     pub partitions_restored: usize,
+    /// Changelog records that the others still have to read, as far as known.
+    pub restore_left: u64,
     /// Why every tombstone is stopped, if it is (guarantee 7 of the contract).
     pub caution: Option<String>,
     /// The partitions that it follows, where it is a standby.
@@ -132,6 +136,7 @@ impl Health {
             joined: BTreeSet::new(),
             control_read: false,
             partitions: BTreeMap::new(),
+            restore_left: BTreeMap::new(),
             caution: None,
             standby: None,
             drain: Drain::Not,
@@ -170,6 +175,11 @@ impl Health {
         if let Some(share) = state.partitions.get_mut(&(worker, topic.to_owned(), partition)) {
             share.control_offset = Some(control_offset);
         }
+    }
+
+    /// How many changelog records the worker still has to read.
+    pub fn restoring(&self, worker: usize, left: u64) {
+        self.lock().restore_left.insert(worker, left);
     }
 
     /// A partition is no longer the worker's.
@@ -217,10 +227,13 @@ impl Health {
         } else if now.workers_joined < now.workers {
             format!("joining the group: {} of {} workers", now.workers_joined, now.workers)
         } else if now.partitions_restored < now.partitions_assigned {
-            format!(
-                "restoring: {} of {} partitions are ready",
-                now.partitions_restored, now.partitions_assigned
-            )
+            let (done, all) = (now.partitions_restored, now.partitions_assigned);
+            match now.restore_left {
+                0 => format!("restoring: {done} of {all} partitions are ready"),
+                left => format!(
+                    "restoring: {done} of {all} partitions are ready, {left} changelog records left"
+                ),
+            }
         } else {
             return Readiness::Ready;
         };
@@ -254,6 +267,7 @@ impl Health {
             control_read: state.control_read,
             partitions_assigned: state.partitions.len(),
             partitions_restored: restored.count(),
+            restore_left: state.restore_left.values().sum(),
             caution: state.caution.clone(),
             standby: state.standby,
             drain: state.drain,
@@ -287,6 +301,11 @@ mod tests {
         health.joined(0);
         health.restored(0, "im.messages", 0);
         assert_eq!(health.readiness(), not_ready("restoring: 1 of 2 partitions are ready"));
+        health.restoring(0, 70);
+        assert_eq!(
+            health.readiness(),
+            not_ready("restoring: 1 of 2 partitions are ready, 70 changelog records left")
+        );
         health.restored(0, "im.messages", 1);
         assert_eq!(health.readiness(), Readiness::Ready);
         health.stopping();

@@ -4,3 +4,4 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod names;
+pub mod terminal;

@@ -72,6 +72,8 @@ pub const STATE_BYTES: &str = "lethe_state_bytes";
 pub const CHANGELOG_BYTES: &str = "lethe_changelog_bytes";
 /// The age of the oldest snapshot.
 pub const SNAPSHOT_AGE: &str = "lethe_snapshot_age_seconds";
+/// How long a snapshot has held a worker up.
+pub const SNAPSHOT_STALL: &str = "lethe_snapshot_stall_seconds";
 /// Removals of records from changelogs.
 pub const CHANGELOG_REMOVALS: &str = "lethe_changelog_removals_total";
 /// How many standbys each partition is to have.
@@ -175,6 +177,15 @@ pub const METRICS: &[Metric] = &[
             SNAPSHOT_AGE,
             &[],
             "Age of the oldest snapshot of a partition; 0: there is none yet.",
+        ),
+        Unit::Seconds,
+    ),
+    measured(
+        gauge(
+            SNAPSHOT_STALL,
+            &[],
+            "The longest that a worker has taken nothing from its input for a transaction with a part of a \
+             snapshot, since the start.",
         ),
         Unit::Seconds,
     ),

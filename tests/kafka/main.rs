@@ -22,6 +22,7 @@ mod policies;
 mod privacy;
 mod profiles;
 mod program;
+mod restarts;
 mod rights;
 mod sharing;
 mod standbys;

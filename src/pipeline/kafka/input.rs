@@ -13,7 +13,7 @@ use super::super::seam::{
     Bounds, Committed, Fault, Input, InputRecord, Member, Membership, PartitionId, Polled,
     VisitHeader,
 };
-use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
+use super::super::settings::{CALL_TIMEOUT, CLASSES, COMMITTED_TIMEOUT, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, native};
@@ -30,6 +30,8 @@ pub struct RdInput {
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
     /// each record. Emptied with every change of the assignment.
     classes: RefCell<Vec<(usize, Class)>>,
+    /// How many partitions are assigned: without any, only the group has anything to say.
+    assigned: usize,
 }
 
 impl RdInput {
@@ -52,6 +54,7 @@ impl RdInput {
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
+            assigned: 0,
         };
         input.join()?;
         Ok(input)
@@ -102,8 +105,8 @@ impl RdInput {
 
     /// Serves the group: what comes through the consumer's own queue. A record that does was fetched
     /// before its partition was started, and comes again.
-    fn serve(&self) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
-        match self.consumer.poll(Duration::ZERO) {
+    fn serve(&self, wait: Duration) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
+        match self.consumer.poll(wait) {
             Some(Err(error)) => self.poll_error(None, &error).map(Some),
             Some(Ok(_)) | None => Ok(self.change()),
         }
@@ -171,7 +174,8 @@ impl Input for RdInput {
         self.at_hand = self.fetched.next();
         if self.at_hand.is_none() {
             // Rebalances are answered before anything more is taken.
-            if let Some(polled) = self.serve()? {
+            let group = if self.assigned == 0 { wait } else { Duration::ZERO };
+            if let Some(polled) = self.serve(group)? {
                 return Ok(match polled {
                     Polled::Record(_) | Polled::Nothing => Polled::Nothing,
                     Polled::Assigned(ids) => Polled::Assigned(ids),
@@ -179,7 +183,7 @@ impl Input for RdInput {
                     Polled::OutOfRange => Polled::OutOfRange,
                 });
             }
-            self.fetched.fill(wait);
+            self.fetched.fill(wait - group);
             self.at_hand = self.fetched.next();
         }
         let this = &*self;
@@ -217,40 +221,45 @@ impl Input for RdInput {
                 return Err(Fault::Retry(format!("taking over {topic}/{}", id.partition)));
             }
         }
+        self.assigned += ids.len();
         Ok(())
     }
 
     fn unassign(&mut self, ids: &[PartitionId]) -> Result<(), Fault> {
         let list = self.list(ids, Offset::Invalid)?;
         self.forget(ids);
+        self.assigned = self.assigned.saturating_sub(ids.len());
         self.consumer
             .incremental_unassign(&list)
             .map_err(|error| errors::call("letting partitions go", &error))
     }
 
-    fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Fault> {
-        let topic = self.topics.input(id.class);
-        let what = &format!("asking for the position of group {} on topic {topic}", self.group);
-        let list = self.list(&[id], Offset::Invalid)?;
+    fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Fault> {
+        let what = &format!("asking for the positions of group {}", self.group);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = self.list(ids, Offset::Invalid)?;
         let list = self
             .consumer
-            .committed_offsets(list, CALL_TIMEOUT)
+            .committed_offsets(list, COMMITTED_TIMEOUT)
             .map_err(|error| errors::call(what, &error))?;
-        let elements = list.elements();
-        let Some(element) = elements.first() else {
-            return Ok(None);
+        let of = |id: &PartitionId| {
+            let element = list.find_partition(self.topics.input(id.class), id.partition);
+            let Some(element) = element else { return Ok(None) };
+            element.error().map_err(|error| errors::call(what, &error))?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => {
+                    Some(Committed { offset, metadata: element.metadata().to_owned() })
+                }
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
         };
-        element.error().map_err(|error| errors::call(what, &error))?;
-        Ok(match element.offset() {
-            Offset::Offset(offset) => {
-                Some(Committed { offset, metadata: element.metadata().to_owned() })
-            }
-            Offset::Beginning
-            | Offset::End
-            | Offset::Stored
-            | Offset::Invalid
-            | Offset::OffsetTail(_) => None,
-        })
+        ids.iter().map(of).collect()
     }
 
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault> {

@@ -11,6 +11,7 @@ use lethe_state::{Identity, Remedy, Restored, StateError, Store};
 
 use super::super::clock::{HostClock, Now};
 use super::super::directory::partition_path;
+use super::super::restore::changelog;
 use super::super::seam::{Bounds, Fault, Kafka, LogPolled, LogReader, PartitionId, Reading, Role};
 use super::Standby;
 use super::shelf::Lent;
@@ -171,12 +172,12 @@ impl<K: Kafka, C: HostClock> Standby<K, C> {
         store: &mut Store,
         following: &mut Following,
     ) -> Result<bool, Setback> {
-        let bounds = log.stable(Role::Changelog(id.class), id.partition)?;
+        let Some(&bounds) = log.stable(&[changelog(id)])?.first() else { return Ok(false) };
         let from = self.beginning(id, store, following, bounds)?;
         let (mut next, mut ended) = (from, true);
         if from < bounds.end {
             let read = self.read(id, log, store, from);
-            log.close();
+            log.close(changelog(id));
             (next, ended) = read?;
         }
         if ended {
@@ -237,8 +238,7 @@ impl<K: Kafka, C: HostClock> Standby<K, C> {
         store: &mut Store,
         from: i64,
     ) -> Result<(i64, bool), Setback> {
-        let role = Role::Changelog(id.class);
-        log.open(role, id.partition, from)?;
+        log.open(changelog(id), from)?;
         let mut next = from;
         for count in 0..VISIT_RECORDS_MAX {
             if count % LOOK_RECORDS == 0 && self.shared.shelf.is_owned(id) {
@@ -252,13 +252,13 @@ impl<K: Kafka, C: HostClock> Standby<K, C> {
             if let Restored::Rewind(start) = restored? {
                 // A snapshot is in: the deltas among and behind its records are next.
                 next = start;
-                log.open(role, id.partition, start)?;
+                log.open(changelog(id), start)?;
                 continue;
             }
             match polled {
                 LogPolled::Record => {}
-                LogPolled::End => return Ok((next, true)),
-                LogPolled::OutOfRange => return Err(self.cut_off(id, store)),
+                LogPolled::End(_) => return Ok((next, true)),
+                LogPolled::OutOfRange(_) => return Err(self.cut_off(id, store)),
                 LogPolled::Nothing => return Ok((next, false)),
             }
         }

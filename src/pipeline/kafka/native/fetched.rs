@@ -160,6 +160,12 @@ impl FetchedRecord {
         self.message().offset
     }
 
+    /// When the broker, or else its producer, wrote it (Unix ms); 0: nobody says.
+    pub(in super::super) fn timestamp_ms(&self) -> i64 {
+        // SAFETY: the message is borrowed; librdkafka allows to leave out where to put the kind.
+        unsafe { rd::rd_kafka_message_timestamp(self.message(), ptr::null_mut()) }.max(0)
+    }
+
     pub(in super::super) fn key(&self) -> Option<&[u8]> {
         let message = self.message();
         // SAFETY: the key belongs to the message, which is borrowed for as long.
