@@ -290,7 +290,8 @@ fn every_record_is_reported() {
         r#"{"effective_at": "@5"}"#,
         Audit::ControlWaiting { offset: 7, effective_at_ms },
     );
-    audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlNotInForce { offset: 7 });
+    audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
+    audited("replay/1", r#"{"source": "a"}"#, Audit::ControlNotInForce { offset: 7 });
     let record = parse("tenant/a", "nonsense");
     audited(
         "tenant/a",

@@ -1,9 +1,11 @@
 //! What an event, a control record or the passing of time does to the ledger.
 
+mod beside;
 mod case;
 mod control;
 mod effect;
 mod engine;
+mod erasure;
 mod event;
 mod judge;
 mod look;
