@@ -123,8 +123,7 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         end: End,
     ) -> Result<Option<Verdict>, L::Error> {
-        let (Some(mut latest), Some(Beside::Older)) =
-            (self.latest(id)?, self.beside(time_ms, id)?)
+        let (Some(mut latest), Some(Beside::Older)) = (self.latest(id)?, self.beside(time_ms, id)?)
         else {
             return Ok(None);
         };

@@ -276,7 +276,12 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     /// Makes sure that live content ends in time: by its tenant's cursor, or by an alarm of its own.
-    pub(super) fn watch(&mut self, conversation: Option<Conversation>, facts: &Facts<'_>, id: &str) {
+    pub(super) fn watch(
+        &mut self,
+        conversation: Option<Conversation>,
+        facts: &Facts<'_>,
+        id: &str,
+    ) {
         let passes_at_ms = self.passes_at_ms(facts.storage, facts.time_ms);
         if let Some(at_ms) = passes_at_ms
             && !self.is_frozen(facts.storage, facts.time_ms)

@@ -179,15 +179,7 @@ impl Engine {
                     Some(Statement::Erasure(erasure)) => Some(erasure),
                     _ => None,
                 };
-                self.change_erasure(
-                    ledger,
-                    control_key,
-                    before,
-                    erasure,
-                    &record,
-                    at_ms,
-                    effects,
-                )?;
+                self.change_erasure(ledger, control_key, before, erasure, &record, at_ms, effects)?;
             }
             (Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
         }

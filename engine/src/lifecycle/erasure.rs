@@ -6,12 +6,12 @@
 use super::case::{Case, Place};
 use super::effect::{Audit, Effects};
 use super::engine::Engine;
-use crate::Storage;
 use crate::ledger::key::{self, tag};
 use crate::ledger::{Corrupt, Entry, ErasureCounts, ErasureRow, Ledger, Remembered, Rows, State};
 use crate::policy::{
     Covered, Decider, End, Erasure, InForce, Keep, Reason, Statement, Subject, Verdict,
 };
+use crate::{Class, Storage};
 
 /// So many erasures are read at once.
 const SLICE_ROWS_MAX: usize = 1_024;
@@ -39,12 +39,13 @@ impl Erasing {
     }
 
     /// How it ends content of this storage and time, if it does.
-    fn end_of(&self, storage: Storage, time_ms: i64) -> Option<End> {
+    fn end_of(&self, class: Class, storage: Storage, time_ms: i64) -> Option<End> {
         let (policy, decider) = (Some(self.in_force.offset), Decider::Erasure);
         if time_ms < self.in_force.before_ms {
             return Some(End { reason: Reason::Erased, policy, decider });
         }
-        let opted_out = self.in_force.standing && storage == Storage::Stored;
+        let opted_out =
+            self.in_force.standing && storage == Storage::Stored && class != Class::Config;
         opted_out.then_some(End { reason: Reason::OptedOut, policy, decider })
     }
 
@@ -94,7 +95,10 @@ impl Engine {
     }
 
     /// Puts an erasure in force, replaces it or (none) withdraws it.
-    #[expect(clippy::too_many_arguments, reason = "a record, what was before, when, and the outlets")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record, what was before, when, and the outlets"
+    )]
     pub(super) fn change_erasure<L: Ledger>(
         &mut self,
         ledger: &mut L,
@@ -132,11 +136,7 @@ impl Engine {
         Ok(())
     }
 
-    fn withdraw_erasure<L: Ledger>(
-        &mut self,
-        ledger: &mut L,
-        offset: i64,
-    ) -> Result<(), L::Error> {
+    fn withdraw_erasure<L: Ledger>(&mut self, ledger: &mut L, offset: i64) -> Result<(), L::Error> {
         // One that an earlier version took notice of alone has no row.
         let Some(mut erasing) = self.read_erasure(ledger, offset)? else {
             return Ok(());
@@ -219,14 +219,14 @@ impl Engine {
         let (home, end, place) = if row.first() == Some(&tag::VERSION) {
             let (home, version_ms) = key::read_version(row)?;
             let covered = Covered { class, id: home.id, sender: "" };
-            let end = erasing.end_of(Storage::Stored, version_ms);
+            let end = erasing.end_of(class, Storage::Stored, version_ms);
             let end = end.filter(|_| erasing.in_force.scope.covers(covered));
             (key::Home { time_ms: version_ms, ..home }, end, None)
         } else {
             let (home, entry) = (key::read_home(row)?, Entry::read(value)?);
             let covered = Covered { class, id: home.id, sender: entry.sender };
             let has_content = matches!(entry.state, State::Live | State::Condemned(_));
-            let end = erasing.end_of(entry.storage, home.time_ms);
+            let end = erasing.end_of(class, entry.storage, home.time_ms);
             let end = end.filter(|_| has_content && erasing.in_force.scope.covers(covered));
             let kept = row.first() == Some(&tag::KEPT);
             (home, end, Some(if kept { Place::Kept } else { Place::Range }))

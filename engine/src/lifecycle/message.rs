@@ -16,6 +16,9 @@ pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
 /// So many versions' rows are read at once.
 const SLICE_ROWS_MAX: usize = 1_024;
 
+/// The value in the row of a version that has no key of its own.
+const UNDER_PLAIN: &[u8] = &[1];
+
 /// A message's time and id: with its tenant, its home.
 #[derive(Clone, Copy)]
 pub(super) struct Message<'m> {
@@ -204,6 +207,7 @@ impl<L: Ledger> Case<'_, L> {
         edited_at_ms: i64,
     ) -> Result<Outcome, L::Error> {
         let Message { sent_at_ms: time_ms, id, conversation } = message;
+        let mut row = Vec::new();
         Home { tenant: self.name, time_ms, id }.write_version(edited_at_ms, &mut self.desk.key);
         let known = entry.edited_at_ms == Some(edited_at_ms)
             || self.ledger.get(&self.desk.key, &mut self.desk.value)?;
@@ -211,6 +215,13 @@ impl<L: Ledger> Case<'_, L> {
             return Ok(Outcome::Known);
         }
         self.ledger.put(&self.desk.key, &[]);
+        if !entry.has_versions
+            && let Some(plain_ms) = entry.edited_at_ms
+        {
+            // The edit that is under the plain key is one of them.
+            self.home(time_ms, id).write_version(plain_ms, &mut row);
+            self.ledger.put(&row, UNDER_PLAIN);
+        }
         entry.has_versions = true;
         entry.edited_at_ms = entry.edited_at_ms.max(Some(edited_at_ms));
         self.put(Some(place), time_ms, id, &entry)?;
@@ -238,9 +249,11 @@ impl<L: Ledger> Case<'_, L> {
         key::end_of_prefix(&mut to);
         loop {
             self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
-            for (row, _) in rows.iter() {
+            for (row, value) in rows.iter() {
                 let (_, version_ms) = key::read_version(row)?;
-                self.bury(entry.storage, id, Under::Version(version_ms), end);
+                if value != UNDER_PLAIN {
+                    self.bury(entry.storage, id, Under::Version(version_ms), end);
+                }
                 self.ledger.delete(row);
             }
             if rows.len() < SLICE_ROWS_MAX {
@@ -363,8 +376,8 @@ impl<L: Ledger> Case<'_, L> {
                 let facts = Facts::of(message.sent_at_ms, message.id, entry);
                 let decided = verdict(&facts, &self.view(message.conversation));
                 let line = self.tenant.books.line(entry.storage);
-                let passed = place == Place::Range
-                    && line.has_passed(message.sent_at_ms, message.id);
+                let passed =
+                    place == Place::Range && line.has_passed(message.sent_at_ms, message.id);
                 if passed {
                     return Ok(false);
                 }

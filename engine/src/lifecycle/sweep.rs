@@ -105,7 +105,8 @@ impl Engine {
             sweep.position.extend_from_slice(row);
             sweep.position.push(0);
         }
-        let next = if rows.len() == rows_max { Some(family) } else { self.family_after(sweep, family) };
+        let next =
+            if rows.len() == rows_max { Some(family) } else { self.family_after(sweep, family) };
         if let Some(next) = next.filter(|next| *next != family) {
             start(sweep, next);
         }

@@ -3,10 +3,10 @@
 //! Invariant: of the versions of one record at most one is the live one on each of the class's two topics.
 //! What a hold keeps beside it is the business of [`super::beside`].
 
+use super::beside::Beside;
 use super::case::Case;
 use super::effect::{Outcome, Under};
 use super::event::VersionAction;
-use super::beside::Beside;
 use crate::ledger::key::{self, tag};
 use crate::ledger::{Entry, Latest, Ledger, State};
 use crate::policy::{Facts, Keep, Reason, Verdict, keep, verdict};

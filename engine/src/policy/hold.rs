@@ -237,10 +237,13 @@ mod tests {
         let all = [(5, 9), (0, 3), (2, 20), (30, 30), (7, 8)];
         let bounds = bounds(&all);
         for time_ms in -2..40 {
-            let any = all.iter().any(|(from_ms, until_ms)| (from_ms..=until_ms).contains(&&time_ms));
+            let any =
+                all.iter().any(|(from_ms, until_ms)| (from_ms..=until_ms).contains(&&time_ms));
             let found = bounds.covering(time_ms);
             assert_eq!(found.is_some(), any, "{time_ms}");
-            if let Some(&(from_ms, until_ms)) = found.and_then(|o| all.get(usize::try_from(o).ok()?)) {
+            if let Some(&(from_ms, until_ms)) =
+                found.and_then(|o| all.get(usize::try_from(o).ok()?))
+            {
                 assert!((from_ms..=until_ms).contains(&time_ms), "{time_ms}");
             }
         }

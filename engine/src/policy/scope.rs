@@ -143,18 +143,18 @@ impl<T: Place> ByScope<T> {
     }
 
     /// Asks each place that covers a record; the first answer is taken.
-    pub fn find<R>(
-        &self,
-        record: Covered<'_>,
-        mut ask: impl FnMut(&T) -> Option<R>,
-    ) -> Option<R> {
+    pub fn find<R>(&self, record: Covered<'_>, mut ask: impl FnMut(&T) -> Option<R>) -> Option<R> {
         let user = match record.class {
             Class::Message => record.sender,
             Class::Profile | Class::Config => record.id,
         };
         let mut ask_of = |by_user: &ByUser<T>| {
             ask(&by_user.anyone).or_else(|| {
-                if by_user.users.is_empty() { None } else { by_user.users.get(user).and_then(&mut ask) }
+                if by_user.users.is_empty() {
+                    None
+                } else {
+                    by_user.users.get(user).and_then(&mut ask)
+                }
             })
         };
         if let Some(found) = ask_of(&self.everything) {
@@ -179,9 +179,7 @@ impl<T: Place> ByScope<T> {
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.everything.is_empty()
-            && self.conversations.is_empty()
-            && self.messages.is_empty()
+        self.everything.is_empty() && self.conversations.is_empty() && self.messages.is_empty()
     }
 }
 

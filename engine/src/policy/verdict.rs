@@ -11,9 +11,9 @@ use super::erasure::{ErasureLine, TenantErasures};
 use super::hold::TenantHolds;
 use super::rules::Rules;
 use super::scope::Covered;
-use crate::Storage;
 use crate::ledger::{Books, Conversation};
 use crate::lifecycle::PolicyOffset;
+use crate::{Class, Storage};
 
 /// What a verdict needs to know of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,9 +259,8 @@ impl View<'_> {
         if facts.storage == Storage::Transit {
             return None;
         }
-        let of_tenant = self.holds.and_then(|holds| {
-            holds.covering(self.covered(facts), facts.time_ms)
-        });
+        let of_tenant =
+            self.holds.and_then(|holds| holds.covering(self.covered(facts), facts.time_ms));
         of_tenant.or(self.stop)
     }
 
@@ -274,7 +273,13 @@ impl View<'_> {
     /// The erasure that stands and has a record treated as opted out.
     #[must_use]
     pub fn opted_out_by(&self, facts: &Facts<'_>) -> Option<ErasureLine> {
-        self.erasures?.opting_out(self.covered(facts), facts.time_ms)
+        match self.rules.class() {
+            Class::Message | Class::Profile => {
+                self.erasures?.opting_out(self.covered(facts), facts.time_ms)
+            }
+            // There is nothing to opt out of.
+            Class::Config => None,
+        }
     }
 
     const fn covered<'f>(&self, facts: &Facts<'f>) -> Covered<'f> {
