@@ -64,12 +64,12 @@ impl<L: Ledger> Case<'_, L> {
             self.view(None).held_by(&facts).is_some()
         });
         let overwritten = if held.is_some() { None } else { latest.plain_ms };
-        if let Some(live_ms) = live_ms.filter(|live_ms| Some(*live_ms) != overwritten) {
-            self.step_aside(live_ms, id, latest)?;
-        }
         if let Some(plain_ms) = overwritten {
             self.forget_version(Storage::Stored, plain_ms, id)?;
             self.delete_beside(plain_ms, id, latest)?;
+        }
+        if let Some(live_ms) = live_ms.filter(|live_ms| Some(*live_ms) != overwritten) {
+            self.step_aside(live_ms, id, latest)?;
         }
         latest.stored_ms = Some(time_ms);
         if held.is_some() {
@@ -108,6 +108,9 @@ impl<L: Ledger> Case<'_, L> {
             match beside {
                 Beside::Older => {
                     let facts = version_facts(Storage::Stored, version_ms, id);
+                    // An erasure may have ended it before the live one.
+                    let erased = self.view(None).erased_by(&facts).is_some();
+                    let reason = if erased { Reason::Erased } else { reason };
                     self.end_one(id, latest, &facts, reason)?;
                 }
                 Beside::Condemned => {}

@@ -89,7 +89,8 @@ impl Engine {
         let mut found = Vec::new();
         self.erasures(ledger, &mut |offset, row| found.push((offset, row.clone())))?;
         for (offset, row) in found {
-            self.erasures.insert(&Erasing::of_row(row, offset)?.in_force);
+            let control_key = row.control_key.clone();
+            self.erasures.insert(&control_key, &Erasing::of_row(row, offset)?.in_force);
         }
         Ok(())
     }
@@ -126,7 +127,7 @@ impl Engine {
             counts: ErasureCounts::default(),
         };
         let in_force = InForce::new(erasure, record.written_at_ms, at_ms, record.offset);
-        self.erasures.insert(&in_force);
+        self.erasures.insert(control_key, &in_force);
         if concerns {
             self.sweep_for_erasure(ledger, &in_force);
         } else {

@@ -269,7 +269,7 @@ impl<L: Ledger> Case<'_, L> {
         recipient: Recipient<'_>,
     ) -> Result<Outcome, L::Error> {
         let (place, mut entry) = match found {
-            None if self.is_over(message) => return Ok(Outcome::Over),
+            None if self.is_over_for_good(message) => return Ok(Outcome::Over),
             None => (None, Entry::bare(State::Early, Storage::Stored)),
             Some((place, entry)) => (Some(place), entry),
         };
@@ -324,7 +324,7 @@ impl<L: Ledger> Case<'_, L> {
         found: Option<(Place, Entry<'_>)>,
     ) -> Result<Outcome, L::Error> {
         match found {
-            None if self.is_over(message) => Ok(Outcome::Over),
+            None if self.is_over_for_good(message) => Ok(Outcome::Over),
             None => {
                 let mut early = Entry::bare(State::Early, Storage::Stored);
                 early.recalled = true;
@@ -388,6 +388,14 @@ impl<L: Ledger> Case<'_, L> {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether nothing that is said of a message can ever matter. Before the cursors have passed it, its age is
+    /// the clock's to say, which may step back.
+    fn is_over_for_good(&self, message: Message<'_>) -> bool {
+        self.is_over(message)
+            && message.conversation.is_none()
+            && self.tenant.books.has_forgotten(message.sent_at_ms, message.id)
     }
 
     /// Whether a message that is not known is too old for anything.

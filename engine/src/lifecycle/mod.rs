@@ -7,6 +7,7 @@ mod effect;
 mod engine;
 mod erasure;
 mod event;
+mod explain;
 mod judge;
 mod look;
 mod message;
@@ -16,7 +17,10 @@ mod version;
 pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
 pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
+pub use explain::{Deciding, Explanation};
 pub use message::RECIPIENTS_COUNTED_MAX;
+
+use case::Case;
 
 /// How much work a look may do.
 #[derive(Clone, Copy, Debug)]

@@ -103,6 +103,8 @@ pub type TenantErasures = ByScope<Lines>;
 #[derive(Clone, Debug)]
 pub struct Erasures {
     class: Class,
+    /// Their control keys, by offset.
+    keys: BTreeMap<i64, String>,
     tenants: BTreeMap<Box<str>, TenantErasures>,
 }
 
@@ -110,11 +112,18 @@ impl Erasures {
     /// No erasure.
     #[must_use]
     pub const fn new(class: Class) -> Self {
-        Self { class, tenants: BTreeMap::new() }
+        Self { class, keys: BTreeMap::new(), tenants: BTreeMap::new() }
+    }
+
+    /// The control key of the record at an offset.
+    #[must_use]
+    pub fn key_of(&self, offset: i64) -> Option<&str> {
+        self.keys.get(&offset).map(String::as_str)
     }
 
     /// Puts one in force.
-    pub fn insert(&mut self, erasure: &InForce) {
+    pub fn insert(&mut self, control_key: &str, erasure: &InForce) {
+        self.keys.insert(erasure.offset, control_key.to_owned());
         if erasure.scope.has(self.class) {
             let tenant = self.tenants.entry(erasure.scope.tenant.as_str().into()).or_default();
             tenant.change(self.class, &erasure.scope, |lines| lines.insert(erasure));
@@ -123,6 +132,7 @@ impl Erasures {
 
     /// Withdraws one.
     pub fn remove(&mut self, erasure: &InForce) {
+        self.keys.remove(&erasure.offset);
         let Some(tenant) = self.tenants.get_mut(erasure.scope.tenant.as_str()) else { return };
         if erasure.scope.has(self.class) {
             tenant.change(self.class, &erasure.scope, |lines| lines.remove(erasure.offset));

@@ -19,14 +19,13 @@ const SECOND: i64 = 1_000;
 
 /// How far the clock goes from step to step (ms).
 const CLOCK: [i64; 10] = [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000];
-/// The same with small steps back, where `LETHE_CLOCK_BACK` is set.
+/// The same with steps back.
 const CLOCK_BACK: [i64; 12] =
     [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500];
 
-/// A history of messages, profiles or config items.
-pub fn history(class: Class, seeds: &[Seed]) -> Vec<Step> {
+/// A history of messages, profiles or config items; the clock may step back in it.
+pub fn history(class: Class, back: bool, seeds: &[Seed]) -> Vec<Step> {
     let mut now = FIRST;
-    let back = std::env::var_os("LETHE_CLOCK_BACK").is_some();
     let clock: &[i64] = if back { &CLOCK_BACK } else { &CLOCK };
     let steps = seeds.iter().map(|seed| {
         now += pick(seed[0], clock);

@@ -283,7 +283,7 @@ impl Known {
             (false, _) => (false, true),
             (true, Is::No) => (true, opts_out == Is::Maybe),
             (true, Is::Maybe) => (true, true),
-            (true, Is::Yes) => (kept || world.suspended, !kept_surely),
+            (true, Is::Yes) => (kept || world.suspended, !kept_surely || opts_out == Is::Maybe),
         };
         may.store = store;
         if pass {
