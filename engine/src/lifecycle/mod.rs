@@ -8,6 +8,7 @@ mod engine;
 mod erasure;
 mod event;
 mod explain;
+mod forecast;
 mod judge;
 mod look;
 mod message;
@@ -18,6 +19,7 @@ pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
 pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
 pub use explain::{Deciding, Explanation};
+pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;
 
 use case::Case;
