@@ -258,3 +258,31 @@ fn versions_are_counted() {
     let (first_ms, last_ms) = (Some(START_MS + 1_000), Some(START_MS + 3_000));
     assert_eq!(found, ErasureCounts { ended: 2, held: 1, minimum: 0, first_ms, last_ms });
 }
+
+/// It may be withdrawn when nothing that it covers could still be stored: under the longest retention.
+#[test]
+fn until_when_an_erasure_is_needed() {
+    use lethe_engine::policy::{Erasure, InForce, Reach, Scope};
+    let scope = Scope { tenant: "a".into(), conversation: None, message: None, user: None };
+    let asked = |reach| Erasure { scope: scope.clone(), reach };
+    let needed = |lines: &[&str], reach| {
+        let mut harness = Harness::new(Class::Message);
+        for line in lines {
+            harness.step(&text::line(line).0).unwrap();
+        }
+        let (engine, ledger, _) = harness.engine();
+        let in_force = InForce::new(asked(reach), START_MS, START_MS, 9);
+        engine.erasure_needed_until_ms(ledger, &in_force, START_MS).unwrap()
+    };
+    let day_ms = 24 * 3_600_000;
+    let own = r#"0 control conversation/a/c {"retention": "30d"}"#;
+    let stored = r#"0 control tenant/a {"message": {"storage": "in", "retention": "7d"}}"#;
+    let forever = r#"0 control conversation/a/c {"retention": "forever"}"#;
+    let terms = r#"0 control terms/a {"maximum": "forever"}"#;
+    let bound = Reach::Before(None);
+    assert_eq!(needed(&[], bound), Some(START_MS + day_ms), "what passes through");
+    assert_eq!(needed(&[stored], bound), Some(START_MS + 7 * day_ms));
+    assert_eq!(needed(&[stored, own], bound), Some(START_MS + 30 * day_ms));
+    assert_eq!(needed(&[stored, terms, forever], bound), None);
+    assert_eq!(needed(&[stored], Reach::Standing), None, "it is bounded first");
+}

@@ -7,7 +7,9 @@ use super::case::{Case, Place};
 use super::effect::{Audit, Effects};
 use super::engine::Engine;
 use crate::ledger::key::{self, tag};
-use crate::ledger::{Corrupt, Entry, ErasureCounts, ErasureRow, Ledger, Remembered, Rows, State};
+use crate::ledger::{
+    Conversation, Corrupt, Entry, ErasureCounts, ErasureRow, Ledger, Remembered, Rows, State,
+};
 use crate::policy::{
     Covered, Decider, End, Erasure, InForce, Keep, Reason, Statement, Subject, Verdict,
 };
@@ -83,6 +85,32 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// Until when a late, first arrival that an erasure covers could still be stored here under the policies
+    /// of this moment, so that it may not be withdrawn (Unix ms); none: without end.
+    pub fn erasure_needed_until_ms<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        erasure: &InForce,
+        now_ms: i64,
+    ) -> Result<Option<i64>, L::Error> {
+        let mut effects = Effects::default();
+        let case = self.case(ledger, &erasure.scope.tenant, now_ms, &mut effects)?;
+        let rules = case.tenant.rules.clone();
+        let mut needed_ms = erasure.needed_until_ms(&rules, None);
+        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        key::prefix(tag::CONVERSATION, &erasure.scope.tenant, &mut from);
+        to.extend_from_slice(&from);
+        key::end_of_prefix(&mut to);
+        // Conversations that live longer than their tenant's messages.
+        ledger.scan(&from, &to, usize::MAX, &mut rows)?;
+        for (_, value) in rows.iter() {
+            let own = Conversation::read(value)?.retention;
+            let own_ms = erasure.needed_until_ms(&rules, own);
+            needed_ms = needed_ms.zip(own_ms).map(|(a, b)| a.max(b));
+        }
+        Ok(needed_ms)
     }
 
     pub(super) fn read_erasures<L: Ledger>(&mut self, ledger: &mut L) -> Result<(), L::Error> {
