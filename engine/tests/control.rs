@@ -192,6 +192,37 @@ fn a_hold_and_its_scope() {
             r#"{"tenant": "a", "message": "m"}"#,
             r#"{"tenant": ""}"#,
             r#"{"tenant": "a", "from": "now"}"#,
+            r#"{"tenant": "a", "from": "@5", "until": "@4"}"#,
+            r#"{"tenant": "a", "user": ""}"#,
+            r#"{"tenant": "a", "effective_at": "@9"}"#,
+            r#"{"tenant": "*", "conversation": "c"}"#,
+            r#"{"tenant": "*", "from": "@0"}"#,
+        ],
+    );
+}
+
+#[test]
+fn an_erasure_and_its_scope() {
+    valid(
+        "erasure/request-1",
+        &[
+            "null",
+            r#"{"tenant": "a"}"#,
+            r#"{"tenant": "a", "user": "bob", "before": "@5"}"#,
+            r#"{"tenant": "a", "user": "bob", "standing": true}"#,
+            r#"{"tenant": "a", "conversation": "c", "message": "m", "standing": false}"#,
+        ],
+    );
+    refused(
+        "erasure/request-1",
+        &[
+            "{}",
+            r#"{"tenant": "*"}"#,
+            r#"{"tenant": "a", "message": "m"}"#,
+            r#"{"tenant": "a", "before": "@5", "standing": true}"#,
+            r#"{"tenant": "a", "before": "soon"}"#,
+            r#"{"tenant": "a", "standing": "yes"}"#,
+            r#"{"tenant": "a", "reason": "asked"}"#,
         ],
     );
 }
@@ -290,7 +321,8 @@ fn every_record_is_reported() {
         r#"{"effective_at": "@5"}"#,
         Audit::ControlWaiting { offset: 7, effective_at_ms },
     );
-    audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlNotInForce { offset: 7 });
+    audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
+    audited("replay/1", r#"{"source": "a"}"#, Audit::ControlNotInForce { offset: 7 });
     let record = parse("tenant/a", "nonsense");
     audited(
         "tenant/a",

@@ -286,8 +286,8 @@ fn a_duplicate_is_known() {
         1 send a/c/m @1 => known
         2 reopen
         3 send a/c/m @1 => known
-        11 send a/c/m @1 => over
-        11 look => -store a/c/m expired
+        11 send a/c/m @1 => over, -store a/c/m expired
+        11 look
         "#,
     );
 }
@@ -306,8 +306,8 @@ fn the_highest_edit_wins() {
         5 edit a/c/m @1 at=5 => +store a/c/m
         6 send b/c/m @6 => +transit b/c/m
         7 edit b/c/m @6 at=7 => +transit b/c/m
-        11 edit a/c/m @1 at=11
-        11 look => -store a/c/m expired
+        11 edit a/c/m @1 at=11 => over, -store a/c/m expired
+        11 look
         12 edit a/c/m @1 at=12
         "#,
     );
@@ -419,7 +419,7 @@ fn a_hold_stops_every_tombstone_of_its_tenant() {
         1 send a/c/m @1 => +store a/c/m
         1 send a/c/n @1 => +store a/c/n
         1 send b/c/m @1 to=1 => +transit b/c/m
-        2 control hold/1 {"tenant": "a", "conversation": "d", "reason": "a court"}
+        2 control hold/1 {"tenant": "a", "reason": "a court"}
         3 recall a/c/n @1
         3 deliver b/c/m @1 bob => -transit b/c/m delivered
         5 look

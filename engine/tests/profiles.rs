@@ -99,10 +99,10 @@ fn a_new_version_takes_the_place_of_one_that_is_kept() {
         1 set a/u @1 => +store a/u
         2 control hold/1 {"tenant": "a", "reason": "a court"}
         3 remove a/u @3
-        4 set a/u @4 => +store a/u
+        4 set a/u @4 => +store a/u@4
         5 control hold/1 null
-        5 look
-        6 remove a/u @6 => -store a/u removed
+        5 look => -store a/u removed
+        6 remove a/u @6 => -store a/u@4 removed
         "#,
     );
 }

@@ -30,8 +30,8 @@ fn run(class: Class, steps: &[Step]) -> Result<(), String> {
 }
 
 /// The history, then looks: at once, and when most of what is bounded has ended.
-fn whole(class: Class, seeds: &[Seed]) -> Vec<Step> {
-    let mut steps = history(class, seeds);
+fn whole(class: Class, back: bool, seeds: &[Seed]) -> Vec<Step> {
+    let mut steps = history(class, back, seeds);
     let end = steps.iter().map(|step| step.now).max().unwrap_or_default();
     steps.push(Step { now: end, action: Action::Suspend(false) });
     for after in [0, 1_000, 3_000, 20_000, 30 * 24 * 3_600_000] {
@@ -40,7 +40,7 @@ fn whole(class: Class, seeds: &[Seed]) -> Vec<Step> {
     steps
 }
 
-fn histories(class: Class) {
+fn histories(class: Class, back: bool) {
     let cases = std::env::var("LETHE_HISTORIES")
         .ok()
         .and_then(|count| count.parse().ok())
@@ -49,7 +49,7 @@ fn histories(class: Class) {
         Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     let seeds = prop::collection::vec(any::<Seed>(), 1..STEPS_MAX);
     let ran = TestRunner::new(config)
-        .run(&seeds, |seeds| run(class, &whole(class, &seeds)).map_err(TestCaseError::fail));
+        .run(&seeds, |seeds| run(class, &whole(class, back, &seeds)).map_err(TestCaseError::fail));
     match ran {
         Ok(()) => {}
         Err(TestError::Fail(why, _)) => panic!("{}", why.message()),
@@ -59,15 +59,30 @@ fn histories(class: Class) {
 
 #[test]
 fn messages() {
-    histories(Class::Message);
+    histories(Class::Message, false);
+}
+
+#[test]
+fn messages_when_the_clock_steps_back() {
+    histories(Class::Message, true);
 }
 
 #[test]
 fn profiles() {
-    histories(Class::Profile);
+    histories(Class::Profile, false);
+}
+
+#[test]
+fn profiles_when_the_clock_steps_back() {
+    histories(Class::Profile, true);
 }
 
 #[test]
 fn configs() {
-    histories(Class::Config);
+    histories(Class::Config, false);
+}
+
+#[test]
+fn configs_when_the_clock_steps_back() {
+    histories(Class::Config, true);
 }

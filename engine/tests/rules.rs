@@ -19,8 +19,8 @@ fn rule_1_a_longer_policy_does_not_revive_a_backlog() {
         2 send a/c/o @2 => +store a/c/o
         9 send a/c/p @9 => +store a/c/p
         9 control tenant/a {"message": {"storage": "in", "retention": "1h"}}
-        10 send a/c/m @1 => over
-        10 look => -store a/c/m expired, -store a/c/n expired, -store a/c/o expired
+        10 send a/c/m @1 => over, -store a/c/m expired
+        10 look => -store a/c/n expired, -store a/c/o expired
         11 send a/c/o @2 => over
         "#,
     );
@@ -265,12 +265,13 @@ fn rule_9_what_is_in_force_outlasts_a_restart() {
         0 control terms/a {"transit_limit": "3s"}
         0 control conversation/a/long {"retention": "20s"}
         0 control tenant/b {"message": {"storage": "in", "retention": "5s"}, "effective_at": "@10"}
+        0 control tenant/c {"message": {"storage": "in"}}
         0 control hold/1 {"tenant": "c", "reason": "a court"}
         0 reopen
         1 send a/c/m @1 => +store a/c/m
         1 send a/long/m @1 => +store a/long/m
         1 send b/c/m @1 => +transit b/c/m
-        1 send c/c/m @1 => +transit c/c/m
+        1 send c/c/m @1 => +store c/c/m
         2 recall c/c/m @1
         2 reopen
         6 look => -store a/c/m expired

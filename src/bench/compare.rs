@@ -5,17 +5,13 @@
 //! child that stops before is an error.
 
 use std::path::PathBuf;
-use std::process::Command;
-
-use anyhow::{Context as _, bail};
 
 use super::child;
 use super::figures::{Comparison, Figures, Round};
 use super::load::{Load, load};
 use super::pass_through::{self, Ends};
-use crate::config::keys;
-use crate::demo::now_ms;
-use crate::pipeline::settings::{PipelineSettings, Topics};
+use super::site::Site;
+use crate::pipeline::settings::PipelineSettings;
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
@@ -45,17 +41,19 @@ pub struct Compare {
 /// # Errors
 /// The broker refuses something, or a child has not done its work.
 pub fn compare(of: &Compare, told: &mut dyn FnMut(&str)) -> anyhow::Result<Comparison> {
-    let bench = Bench { of, name: format!("lethe-bench-{}", now_ms()) };
-    bench.make_topics(0)?;
-    let settings = bench.settings(0);
+    let site = Site::new(&of.settings, of.partitions);
+    let bench = Bench { of, site: &site };
+    site.make_topics(0)?;
+    let settings = site.settings(0);
     let written = load(&Load {
         brokers: settings.brokers.clone(),
         topic: settings.topics.messages.clone(),
-        control: settings.topics.control.clone(),
+        control: Some(settings.topics.control.clone()),
         messages: of.messages,
         tenants: of.tenants,
         opted_in: of.opted_in,
         bytes: of.bytes,
+        delivered: true,
         rate: None,
         seed: of.seed,
     })?;
@@ -63,7 +61,7 @@ pub fn compare(of: &Compare, told: &mut dyn FnMut(&str)) -> anyhow::Result<Compa
     let ends = pass_through::ends(&settings, &settings.topics.messages)?;
     let mut rounds = Vec::new();
     for number in 1..=of.rounds {
-        bench.make_topics(number)?;
+        site.make_topics(number)?;
         let round = Round {
             pass_through: bench.pass_through(number, &ends)?,
             lethe: bench.lethe(number, &ends)?,
@@ -93,75 +91,15 @@ pub fn line(figures: &Figures) -> String {
 
 struct Bench<'b> {
     of: &'b Compare,
-    /// Begins the names of its topics and groups.
-    name: String,
+    site: &'b Site,
 }
 
 impl Bench<'_> {
-    /// The input is the same in every round, and everything else its own.
-    fn settings(&self, round: u32) -> PipelineSettings {
-        let (all, own) = (&self.name, format!("{}-{round}", self.name));
-        let topics = Topics {
-            messages: format!("{all}.messages"),
-            profiles: format!("{all}.profiles"),
-            configs: format!("{all}.configs"),
-            control: format!("{all}.control"),
-            store_messages: format!("{own}.store.messages"),
-            store_profiles: format!("{own}.store.profiles"),
-            store_configs: format!("{own}.store.configs"),
-            transit_messages: format!("{own}.transit.messages"),
-            transit_profiles: format!("{own}.transit.profiles"),
-            audit: format!("{own}.audit"),
-            dead_letters: format!("{own}.dlq"),
-            changelog_prefix: format!("{own}.changelog."),
-        };
-        PipelineSettings { group: own, topics, ..self.of.settings.clone() }
-    }
-
-    /// This program, told the round's topics by its environment.
-    fn program(&self, round: u32) -> anyhow::Result<Command> {
-        let settings = self.settings(round);
-        let topics = &settings.topics;
-        let mut command = Command::new(std::env::current_exe()?);
-        for (key, value) in [
-            ("topics.messages", &topics.messages),
-            ("topics.profiles", &topics.profiles),
-            ("topics.configs", &topics.configs),
-            ("topics.control", &topics.control),
-            ("topics.store_messages", &topics.store_messages),
-            ("topics.store_profiles", &topics.store_profiles),
-            ("topics.store_configs", &topics.store_configs),
-            ("topics.transit_messages", &topics.transit_messages),
-            ("topics.transit_profiles", &topics.transit_profiles),
-            ("topics.audit", &topics.audit),
-            ("topics.dead_letters", &topics.dead_letters),
-            ("topics.changelog_prefix", &topics.changelog_prefix),
-            ("topics.partitions", &self.of.partitions.to_string()),
-            ("group", &settings.group),
-            ("brokers", &settings.brokers),
-            ("workers", &settings.workers.to_string()),
-        ] {
-            let key = keys::find(key).with_context(|| format!("no key {key}"))?;
-            command.env(key.variable(), value);
-        }
-        command.env("LETHE_LOG", "warn");
-        Ok(command)
-    }
-
-    /// Makes the topics of a round, and the input where it is not there yet.
-    fn make_topics(&self, round: u32) -> anyhow::Result<()> {
-        let output = self.program(round)?.args(["topics", "apply", "--with-inputs"]).output()?;
-        if !output.status.success() {
-            bail!("topics cannot be made: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    }
-
     /// The floor writes to the round's topic of stored messages, under a group of its own.
     fn pass_through(&self, round: u32, ends: &Ends) -> anyhow::Result<Figures> {
-        let mut settings = self.settings(round);
+        let mut settings = self.site.settings(round);
         settings.group = format!("{}-pass-through", settings.group);
-        let mut command = self.program(round)?;
+        let mut command = self.site.program(round)?;
         command.args(["bench", "pass-through", "--group", &settings.group]);
         command.args(["--output", &settings.topics.store_messages]);
         child::measure(command, &settings, ends)
@@ -171,11 +109,11 @@ impl Bench<'_> {
     fn lethe(&self, round: u32, ends: &Ends) -> anyhow::Result<Figures> {
         // Beyond the rounds: another set of topics, as fresh as the floor's.
         let round = round + self.of.rounds;
-        self.make_topics(round)?;
+        self.site.make_topics(round)?;
         let data_dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&self.of.scratch)?;
-        let mut command = self.program(round)?;
+        let mut command = self.site.program(round)?;
         command.args(["run", "--http", "127.0.0.1:0", "--instance", "bench", "--data-dir"]);
         command.arg(data_dir.path());
-        child::measure(command, &self.settings(round), ends)
+        child::measure(command, &self.site.settings(round), ends)
     }
 }

@@ -31,10 +31,12 @@ pub struct Load {
     pub brokers: String,
     /// The input topic of messages.
     pub topic: String,
-    /// The control topic, for what the tenants chose.
-    pub control: String,
-    /// Messages; each is one record sent and one delivered.
+    /// The control topic, for what the tenants chose; none: they have said it.
+    pub control: Option<String>,
+    /// Messages; each is one record sent.
     pub messages: u64,
+    /// And one delivered.
+    pub delivered: bool,
     /// Tenants.
     pub tenants: u32,
     /// How many of them opted in.
@@ -72,12 +74,14 @@ pub fn load(load: &Load) -> anyhow::Result<Loaded> {
     let producer: BaseProducer = config.create().context("a producer")?;
     let started = Instant::now();
     let tenants = Tenant::crowd(load.tenants, load.opted_in, RETENTION_S);
-    for control in tenants.iter().flat_map(Tenant::controls) {
-        let record =
-            BaseRecord::to(&load.control).partition(0).key(&control.key).payload(&control.value);
-        producer.send(record).map_err(|(error, _)| error)?;
+    if let Some(topic) = &load.control {
+        for control in tenants.iter().flat_map(Tenant::controls) {
+            let record =
+                BaseRecord::to(topic).partition(0).key(&control.key).payload(&control.value);
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        producer.flush(ACKNOWLEDGED_WITHIN).context("writing the tenants' choices")?;
     }
-    producer.flush(ACKNOWLEDGED_WITHIN).context("writing the tenants' choices")?;
 
     let mut messages = Messages::new(load, &tenants);
     let mut records: u64 = 0;
@@ -127,7 +131,7 @@ impl<'l> Messages<'l> {
             self.delivers = false;
             return self.waiting.pop_front().map(|(id, recipient)| id.delivered(recipient));
         }
-        self.delivers = true;
+        self.delivers = self.load.delivered;
         self.send()
     }
 
@@ -148,7 +152,9 @@ impl<'l> Messages<'l> {
         let sent = talk.sent(&mut self.random, 0);
         let content = self.content.of_size(&mut self.random, self.load.bytes);
         let record = id.event(Event::Sent(sent), &content);
-        self.waiting.push_back((id, talk.member(1)));
+        if self.load.delivered {
+            self.waiting.push_back((id, talk.member(1)));
+        }
         self.sent += 1;
         Some(record)
     }
@@ -175,8 +181,9 @@ mod tests {
         let load = Load {
             brokers: String::new(),
             topic: String::new(),
-            control: String::new(),
+            control: None,
             messages: 3_000,
+            delivered: true,
             tenants: 10,
             opted_in: 7,
             bytes: 64,

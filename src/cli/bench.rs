@@ -11,6 +11,7 @@ use crate::bench::Comparison;
 use crate::bench::compare::{self, Compare};
 use crate::bench::load::{self, Load};
 use crate::bench::pass_through::{self, PassThrough};
+use crate::bench::restart::{self, Restart};
 use crate::error::Failure;
 use crate::telemetry::logs;
 
@@ -29,6 +30,17 @@ pub(super) enum Bench {
     #[command(after_help = "Example:\n  lethe bench compare --brokers kafka-1:9092 --rounds 5\n\n\
                             It makes topics of its own, named lethe-bench-…, and leaves them there.")]
     Compare(CompareArgs),
+    /// Kill a process that holds many live records, under load, and measure until it works again
+    #[command(
+        after_help = "Example:\n  lethe bench restart --brokers kafka-1:9092 --records 3000000\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there."
+    )]
+    Restart(RestartArgs),
+    /// Take its data directory away too, and measure until all of it is back from the changelog
+    #[command(
+        after_help = "Example:\n  lethe bench restore --brokers kafka-1:9092 --records 3000000"
+    )]
+    Restore(RestartArgs),
 }
 
 #[derive(Args, Debug)]
@@ -122,6 +134,63 @@ pub(super) struct CompareArgs {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct RestartArgs {
+    #[command(flatten)]
+    place: Place,
+
+    /// Live records
+    #[arg(long, value_name = "N", default_value_t = 3_000_000)]
+    records: u64,
+
+    /// Bytes of content
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    bytes: u32,
+
+    /// Workers [default: one a core]
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+
+    /// Partitions of each input
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    partitions: u32,
+
+    /// How often it is killed
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+
+    /// Where the data directory is made, for as long as it lasts
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    scratch: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RestartArgs {
+    fn run(&self, wipe: bool) -> Result<(), Failure> {
+        let settings = self.place.load([("workers", self.workers.clone())])?.pipeline;
+        let of = Restart {
+            settings,
+            records: self.records,
+            bytes: self.bytes,
+            partitions: self.partitions,
+            rounds: self.rounds,
+            scratch: self.scratch.clone(),
+            wipe,
+        };
+        let restarts = restart::restart(&of, &mut tell)
+            .map_err(|error| Failure::Failed(format!("{error:#}")))?;
+        print(&restarts, self.json, &restart::rendered(&restarts))
+    }
+}
+
+/// Progress goes beside the result, so that JSON stays JSON.
+fn tell(text: &str) {
+    let _closed = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
     logs::install(std::env::var(logs::LOG_VARIABLE).ok().as_deref())?;
     let failed = |error: anyhow::Error| Failure::Failed(format!("{error:#}"));
@@ -132,8 +201,9 @@ pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
             let loaded = load::load(&Load {
                 brokers: settings.brokers,
                 topic: settings.topics.messages,
-                control: settings.topics.control,
+                control: Some(settings.topics.control),
                 messages,
+                delivered: true,
                 tenants,
                 opted_in,
                 bytes,
@@ -166,13 +236,11 @@ pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
                 seed,
                 scratch: args.scratch.clone(),
             };
-            // Progress goes beside the result, so that JSON stays JSON.
-            let mut told = |text: &str| {
-                let _closed = writeln!(std::io::stderr().lock(), "{text}");
-            };
-            let comparison = compare::compare(&of, &mut told).map_err(failed)?;
+            let comparison = compare::compare(&of, &mut tell).map_err(failed)?;
             print(&comparison, args.json, &rendered(&comparison))
         }
+        Bench::Restart(args) => args.run(false),
+        Bench::Restore(args) => args.run(true),
     }
 }
 

@@ -6,6 +6,7 @@
 mod bench;
 mod control;
 mod demo;
+mod drain;
 mod hold;
 mod policy;
 mod run;
@@ -49,6 +50,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Run),
+    Drain(drain::Drain),
     Demo(demo::Demo),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
         Verb::Run(verb) => run::run(&verb),
+        Verb::Drain(verb) => drain::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),

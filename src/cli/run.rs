@@ -3,6 +3,7 @@
 //! The order: settings, logs, metrics, HTTP (so that a load balancer sees "not ready" from the
 //! start), signals, topics, workers. Stopping goes backwards; HTTP answers until the workers are done.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use super::topics;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::http::{Server, Shown};
-use crate::pipeline;
-use crate::telemetry::health::Health;
+use crate::pipeline::{self, Shutdown};
+use crate::telemetry::health::{Drain, Health};
 use crate::telemetry::tenants::Tenants;
-use crate::telemetry::{logs, metrics};
+use crate::telemetry::{logs, metrics, terminal};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
 
@@ -111,7 +112,13 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let metrics = metrics::install()
         .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
     let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
-    let shown = Shown { health: Arc::clone(&health), metrics, tenants: Arc::clone(&tenants) };
+    let workers = Arc::new(Shutdown::default());
+    let shown = Shown {
+        health: Arc::clone(&health),
+        metrics,
+        tenants: Arc::clone(&tenants),
+        shutdown: Arc::clone(&workers),
+    };
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown).await?;
@@ -119,7 +126,10 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
-        let stop = Stop::on_signals(&health)?;
+        let stop = Stop::on_signals(&health, &workers)?;
+        if std::io::stderr().is_terminal() {
+            tokio::spawn(terminal::show_restores(Arc::clone(&health)));
+        }
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
         let done = work(settings, &health, tenants, &stop).await;
@@ -138,16 +148,19 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     done
 }
 
-/// Prepares the topics, then lets the workers work until they are done.
+/// Prepares the topics, while what needs none begins, then lets the workers work until they are done.
 async fn work(
     mut settings: Settings,
     health: &Arc<Health>,
     tenants: Arc<Tenants>,
     stop: &Stop,
 ) -> Result<(), Failure> {
+    let started = pipeline::Started::begin(&settings.pipeline, &stop.workers)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let admin = Arc::new(topics::admin(&settings)?);
     let prepared = tokio::task::spawn_blocking({
-        let (settings, runtime) = (settings.clone(), Handle::current());
-        move || runtime.block_on(prepare(&settings))
+        let (settings, admin, runtime) = (settings.clone(), Arc::clone(&admin), Handle::current());
+        move || runtime.block_on(prepare(&settings, &admin))
     });
     let current = tokio::select! {
         prepared = prepared => prepared.map_err(|error| Failure::Failed(error.to_string()))??,
@@ -155,29 +168,36 @@ async fn work(
     };
     settings.pipeline.record_bytes_max = record_bytes_max(&current);
     let control = settings.pipeline.topics.control.clone();
-    let check = control::checker(topics::admin(&settings)?, control, Handle::current());
+    let check = control::checker(admin, control, Handle::current());
     let surroundings = pipeline::Surroundings {
         health: Arc::clone(health),
         tenants,
         settings_check: Box::new(check),
         shutdown: Arc::clone(&stop.workers),
     };
-    let worked =
-        tokio::task::spawn_blocking(move || pipeline::run(settings.pipeline, surroundings));
+    let worked = tokio::task::spawn_blocking(move || {
+        pipeline::go_on(started, settings.pipeline, surroundings)
+    });
     let worked = worked.await.map_err(|error| Failure::Failed(error.to_string()))?;
-    worked.map_err(|error| Failure::Failed(error.to_string()))
+    worked.map_err(|error| Failure::Failed(error.to_string()))?;
+    if stop.workers.is_draining() {
+        // Whoever supervises the process would start it anew if it ended, and it would join again.
+        health.drain(Drain::Drained);
+        tracing::info!("drained: the group is left; waiting for SIGTERM");
+        stop.asked().await;
+    }
+    Ok(())
 }
 
 /// Waits for the brokers, and sees to it that every topic is there.
-async fn prepare(settings: &Settings) -> Result<Current, Failure> {
-    let admin = topics::admin(settings)?;
+async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
     let names = topics::names(settings);
-    let (mut current, was_away) = wait_for_brokers(&admin, &names).await?;
+    let (mut current, was_away) = wait_for_brokers(admin, &names).await?;
     let mut plan = topics::plan(settings, &current, Default::default());
     let settled_at = Instant::now() + TOPICS_SETTLE;
     while was_away && !plan.problems.is_empty() && Instant::now() < settled_at {
         sleep(AWAY_PAUSE_MIN).await;
-        (current, _) = wait_for_brokers(&admin, &names).await?;
+        (current, _) = wait_for_brokers(admin, &names).await?;
         plan = topics::plan(settings, &current, Default::default());
     }
     let missing = plan.creations();

@@ -21,7 +21,10 @@ impl Stop {
     /// Listens for the signals, on the runtime that it is called on.
     ///
     /// A second signal does not hurry: the transactions at hand end by their own time-outs.
-    pub(super) fn on_signals(health: &Arc<Health>) -> Result<Self, Failure> {
+    pub(super) fn on_signals(
+        health: &Arc<Health>,
+        workers: &Arc<Shutdown>,
+    ) -> Result<Self, Failure> {
         let listen = |kind| {
             let failed = |error| Failure::Failed(format!("signals cannot be received: {error}"));
             signal(kind).map_err(failed)
@@ -29,8 +32,7 @@ impl Stop {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let (ask, asked) = watch::channel(false);
-        let workers = Arc::new(Shutdown::default());
-        let (health, stop) = (Arc::clone(health), Arc::clone(&workers));
+        let (health, stop) = (Arc::clone(health), Arc::clone(workers));
         tokio::spawn(async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -43,7 +45,7 @@ impl Stop {
             // The sender must live: without it every receiver would believe to be asked.
             std::future::pending::<()>().await;
         });
-        Ok(Self { workers, asked })
+        Ok(Self { workers: Arc::clone(workers), asked })
     }
 
     /// Waits until the process is asked to stop.

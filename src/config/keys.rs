@@ -115,6 +115,16 @@ pub const KEYS: &[Key] = &[
         "24MiB",
         "bytes of changes to a partition's ledger, beyond half of its size, that bring a new snapshot; the default keeps a changelog within 3 times its ledger and 64 MiB",
     ),
+    key(
+        "standbys",
+        "0",
+        "how many instances follow each partition beside its owner, ready to take it over, 0 to 8; the same on all of the group's instances",
+    ),
+    key(
+        "state_kept",
+        "24h",
+        "how long local state is kept of a partition that has moved to another instance and is not followed, 1s to 365d",
+    ),
     flag(
         key("start", "earliest", "where a group without a position begins: `earliest` or `latest`"),
         "--start",

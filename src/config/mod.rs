@@ -20,7 +20,9 @@ use std::time::Duration;
 use figment::Figment;
 
 use crate::pipeline::seam::Role;
-use crate::pipeline::settings::{Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics};
+use crate::pipeline::settings::{
+    Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics, WRITE_BUFFER_BYTES_MAX,
+};
 use layers::{File, Layer};
 use values::Values;
 
@@ -31,6 +33,12 @@ const MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Bounds of the commit interval: markers dominate below, readers wait too long above.
 const COMMIT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// Most instances that follow a partition: each takes up the disk of its owner.
+const STANDBYS_MAX: usize = 8;
+/// Bounds of how long state is kept that is left over: less is not worth the look, and what changed for
+/// longer than a year is restored anew anyway.
+const KEPT_MIN: Duration = Duration::from_secs(1);
+const KEPT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest transit limit that transit topics can be prepared for: ten years, as the terms' maximum.
 const TRANSIT_LIMIT_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Most tenants with series of their own: with three series each, `/metrics` stays a page that is
@@ -148,16 +156,18 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         bytes if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
         _ => Err("at least 16MiB".to_owned()),
     })?;
+    let workers = workers.unwrap_or_else(cores);
+    let write_buffer_bytes = (memory_bytes / 2).min(workers * WRITE_BUFFER_BYTES_MAX);
     let commit_interval = text::duration_within(COMMIT_INTERVAL_MIN, COMMIT_INTERVAL_MAX);
     Ok(PipelineSettings {
         brokers: values.required("brokers", text::brokers)?,
         group: values.required("group", text::name)?,
         data_dir: values.required("data_dir", directory)?,
         instance: values.optional("instance", text::name)?,
-        workers: workers.unwrap_or_else(cores),
+        workers,
         // Reads and writes share the memory equally; the shell's own buffers are bounded apart.
-        cache_bytes: memory_bytes / 2,
-        write_buffer_bytes: memory_bytes - memory_bytes / 2,
+        cache_bytes: memory_bytes - write_buffer_bytes,
+        write_buffer_bytes,
         commit_interval: values.required("commit_interval", commit_interval)?,
         topics: topics(values)?,
         kafka: values.kafka()?,
@@ -165,6 +175,8 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         beginning: values.required("start", beginning)?,
         single_process: values.required("single_process", text::switch)?,
         embedded_broker: false,
+        standbys: values.required("standbys", text::number_within(0, STANDBYS_MAX))?,
+        state_kept: values.required("state_kept", text::duration_within(KEPT_MIN, KEPT_MAX))?,
         changelog_slack_bytes: values.required("changelog_slack", slack)?,
         control_id: values.optional("topics.control_id", text::name)?,
         tenants_shown: values

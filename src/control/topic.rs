@@ -18,7 +18,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::book::Book;
 use crate::pipeline::kafka::{self, RdKafka, RdLog, config};
-use crate::pipeline::seam::{Fault, Kafka as _, LogPolled, LogReader as _, Reading, Role};
+use crate::pipeline::seam::{
+    Bounds, Fault, Kafka as _, LogId, LogPolled, LogReader as _, Reading, Role,
+};
 use crate::pipeline::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings};
 
 /// How often a write that another writer has overtaken is begun anew.
@@ -140,10 +142,12 @@ impl ControlTopic {
     /// It cannot be read.
     pub fn read(&self, now_ms: i64) -> Result<Book, ControlError> {
         let mut log = self.kafka.log(Reading::ToTheEnd)?;
-        let bounds = log.stable(Role::Control, 0)?;
+        let control = LogId { role: Role::Control, partition: 0 };
+        let bounds = log.stable(&[control])?;
         let mut book = Book::default();
-        if bounds.start < bounds.end {
-            log.open(Role::Control, 0, bounds.start)?;
+        let start = bounds.first().filter(|bounds| bounds.start < bounds.end);
+        if let Some(&Bounds { start, .. }) = start {
+            log.open(control, start)?;
             let started = Instant::now();
             while !self.read_on(&mut log, &mut book)? {
                 if started.elapsed() > READ_WITHIN {
@@ -162,9 +166,9 @@ impl ControlTopic {
             book.add(&ControlRecord::parse(offset, at_ms, key, record.value));
         })?;
         match polled {
-            LogPolled::End => Ok(true),
+            LogPolled::End(_) => Ok(true),
             LogPolled::Record | LogPolled::Nothing => Ok(false),
-            LogPolled::OutOfRange => Err(self.failed("it was truncated meanwhile")),
+            LogPolled::OutOfRange(_) => Err(self.failed("it was truncated meanwhile")),
         }
     }
 

@@ -56,17 +56,18 @@ impl Lethe {
 
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
+        let shutdown = Arc::new(Shutdown::default());
         let shown = Shown {
             health: Arc::clone(&health),
             metrics: metrics.clone(),
             tenants: Arc::clone(&tenants),
+            shutdown: Arc::clone(&shutdown),
         };
         let server = runtime.block_on(Server::bind(&settings.http, shown))?;
         let http = server.address()?.to_string();
         let (serving, ended) = oneshot::channel::<()>();
         runtime.spawn(server.serve(async { drop(ended.await) }));
 
-        let shutdown = Arc::new(Shutdown::default());
         let surroundings = Surroundings {
             health: Arc::clone(&health),
             tenants: Arc::clone(&tenants),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -53,16 +53,25 @@ pub async fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, AskError> {
 /// Asks for a page.
 ///
 /// # Errors
-/// Nobody answers, or the answer is not 200.
+/// Nobody answers, or the answer is no.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
-    timeout(ANSWER_WITHIN, ask(address, path)).await?
+    timeout(ANSWER_WITHIN, ask(Method::GET, address, path)).await?
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
+/// Asks for something to be done.
+///
+/// # Errors
+/// Nobody answers, or the answer is no.
+pub async fn post(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
+    timeout(ANSWER_WITHIN, ask(Method::POST, address, path)).await?
+}
+
+async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header(header::HOST, address.to_string());
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(header::HOST, address.to_string());
     let request =
         request.body(Empty::<Bytes>::new()).map_err(|error| AskError::Body(error.into()))?;
     let answer = sender.send_request(request).await?;
@@ -70,7 +79,7 @@ async fn ask(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
     let body = body.collect().await.map_err(AskError::Body)?.to_bytes();
     connection.abort();
-    if status != StatusCode::OK {
+    if !status.is_success() {
         let body = String::from_utf8_lossy(&body).trim().to_owned();
         return Err(AskError::Refused { status, body });
     }

@@ -6,6 +6,7 @@
 
 mod api;
 pub mod client;
+pub mod drain;
 mod pages;
 mod server;
 pub mod status;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 use crate::telemetry::tenants::Tenants;
 
@@ -31,4 +33,6 @@ pub struct Shown {
     pub metrics: PrometheusHandle,
     /// What its busiest tenants do.
     pub tenants: Arc<Tenants>,
+    /// How its workers are told to leave the group.
+    pub shutdown: Arc<Shutdown>,
 }

@@ -6,8 +6,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 
-use super::{Shown, status};
-use crate::telemetry::health::{Readiness, Snapshot};
+use super::{Shown, drain, status};
+use crate::telemetry::health::{Readiness, Snapshot, StandbyReport};
 use crate::telemetry::metrics;
 
 /// The text format's version, which Prometheus asks for.
@@ -20,6 +20,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
         .route(status::PATH, get(status::show))
+        .merge(drain::routes())
         .with_state(shown)
 }
 
@@ -31,8 +32,9 @@ async fn livez(State(shown): State<Shown>) -> (StatusCode, String) {
 }
 
 async fn readyz(State(shown): State<Shown>) -> (StatusCode, String) {
+    let standby = standby(&shown.health.snapshot()).map(|text| format!("standby: {text}\n"));
     match shown.health.readiness() {
-        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::Ready => (StatusCode::OK, format!("ready\n{}", standby.unwrap_or_default())),
         Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
@@ -63,6 +65,7 @@ fn page(now: &Snapshot, readiness: &Readiness) -> String {
             "Partitions",
             format!("{} assigned, {} restored", now.partitions_assigned, now.partitions_restored),
         ),
+        ("Standby", standby(now).unwrap_or_else(|| "none".to_owned())),
         ("Tombstones", tombstones),
     ];
     let row = |(name, value): &(&str, String)| format!("<tr><th>{name}</th><td>{value}</td></tr>");
@@ -73,6 +76,12 @@ fn page(now: &Snapshot, readiness: &Readiness) -> String {
          </style><h1>lethe</h1><table>{rows}</table>\
          <p><a href=\"/metrics\">metrics</a> <a href=\"/readyz\">readyz</a></p></html>\n"
     )
+}
+
+/// How far others' partitions are followed, where the process is a standby.
+fn standby(now: &Snapshot) -> Option<String> {
+    let StandbyReport { wanted, current, behind } = now.standby?;
+    Some(format!("{current} of {wanted} partitions are current, {behind} records behind"))
 }
 
 /// Error texts may name topics and files: nothing in them becomes markup.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::api::{self, Api};
+use super::drain::Caller;
 use super::{Shown, pages};
 use crate::pipeline::settings::PipelineSettings;
 
@@ -87,8 +88,10 @@ impl Server {
             // A semaphore that nobody closes always gives.
             while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
                 match self.listener.accept().await {
-                    Ok((stream, _)) => {
-                        let (router, stopped) = (self.router.clone(), stopped.clone());
+                    Ok((stream, from)) => {
+                        let caller = Caller::new(from, stream.local_addr().ok());
+                        let router = self.router.clone().layer(Extension(caller));
+                        let stopped = stopped.clone();
                         tokio::spawn(connection(stream, router, stopped, permit));
                     }
                     Err(error) => {

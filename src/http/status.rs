@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::Shown;
-use crate::telemetry::health::{PartitionStatus, Readiness};
+use crate::telemetry::health::{Drain, PartitionStatus, Readiness, StandbyReport};
 
 /// Where it is answered.
 pub const PATH: &str = "/v1/status";
@@ -23,6 +23,12 @@ pub struct Status {
     pub tombstones_stopped: Option<String>,
     /// The partitions that are this process's.
     pub partitions: Vec<PartitionStatus>,
+    /// How far others' partitions are followed, where it is a standby.
+    #[serde(default)]
+    pub standby: Option<StandbyReport>,
+    /// Whether it leaves its group for good.
+    #[serde(default)]
+    pub drain: Drain,
 }
 
 pub(super) async fn show(State(shown): State<Shown>) -> Json<Status> {
@@ -30,11 +36,14 @@ pub(super) async fn show(State(shown): State<Shown>) -> Json<Status> {
         Readiness::Ready => None,
         Readiness::NotReady(why) => Some(why),
     };
+    let now = shown.health.snapshot();
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: why.is_none(),
         why,
-        tombstones_stopped: shown.health.snapshot().caution,
+        tombstones_stopped: now.caution,
         partitions: shown.health.partitions(),
+        standby: now.standby,
+        drain: now.drain,
     })
 }

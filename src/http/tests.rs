@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Server, Shown};
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Drain, Health, StandbyReport};
 use crate::telemetry::tenants::Tenants;
 
 struct Running {
@@ -24,7 +24,12 @@ struct Running {
 
 fn shown(health: &Arc<Health>) -> Shown {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    Shown { health: Arc::clone(health), metrics, tenants: Arc::new(Tenants::new(1)) }
+    Shown {
+        health: Arc::clone(health),
+        metrics,
+        tenants: Arc::new(Tenants::new(1)),
+        shutdown: Arc::default(),
+    }
 }
 
 async fn start() -> Running {
@@ -39,8 +44,13 @@ async fn start() -> Running {
 impl Running {
     /// The status line's number and the whole answer.
     async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\n")).await
+    }
+
+    /// The answer to a request that begins with these lines.
+    async fn ask(&self, head: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("{head}host: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -69,6 +79,34 @@ async fn livez_fails_when_the_work_has_ended_for_good() {
     running.health.fatal("the disk is full");
     let (status, text) = running.get("/livez").await;
     assert!(status == 503 && text.contains("the disk is full"), "{text}");
+}
+
+#[tokio::test]
+async fn a_standby_says_how_far_it_is() {
+    let running = start().await;
+    running.health.control_read();
+    running.health.joined(0);
+    running.health.standby(StandbyReport { wanted: 3, current: 2, behind: 7 });
+    let (status, text) = running.get("/readyz").await;
+    let said = "2 of 3 partitions are current, 7 records behind";
+    assert!(status == 200 && text.ends_with(&format!("ready\nstandby: {said}\n")), "{text}");
+    assert!(running.get("/").await.1.contains(said));
+}
+
+#[tokio::test]
+async fn drain_is_for_who_is_on_the_host_and_not_for_its_browser() {
+    let running = start().await;
+    let (status, text) = running.get("/v1/drain").await;
+    assert!(status == 200 && text.ends_with("{\"drain\":\"not\"}"), "{text}");
+    let page = "POST /v1/drain HTTP/1.1\r\norigin: http://example.com\r\n";
+    assert_eq!(running.ask(page).await.0, 403);
+    assert!(running.get("/v1/drain").await.1.ends_with("{\"drain\":\"not\"}"));
+    for _ in 0..2 {
+        let (status, text) = running.ask("POST /v1/drain HTTP/1.1\r\n").await;
+        assert!(status == 202 && text.ends_with("{\"drain\":\"draining\"}"), "{text}");
+    }
+    running.health.drain(Drain::Drained);
+    assert!(running.get("/v1/drain").await.1.ends_with("{\"drain\":\"drained\"}"));
 }
 
 #[tokio::test]

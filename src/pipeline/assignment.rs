@@ -6,7 +6,7 @@
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Stage;
-use super::seam::{Fault, Input, Kafka, LogReader, PartitionId};
+use super::seam::{Fault, Input, Kafka, PartitionId};
 use super::worker::Worker;
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
@@ -16,8 +16,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
             self.health.assigned(self.number, topic, id.partition);
+            self.shelf.own(id, self.number);
             self.desk.partitions.insert(id, Stage::opening());
         }
+        self.given = true;
         self.health.joined(self.number);
         tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
         Ok(())
@@ -36,10 +38,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             self.finish_batch(now)?;
         }
         for id in ids {
-            if self.reading == Some(*id) {
-                self.log.close();
-                self.reading = None;
-            }
+            self.close_log(*id);
             let stage = self.desk.partitions.remove(id);
             match stage {
                 Some(Stage::Live(live)) => live.store.flush()?,
@@ -48,6 +47,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             let topic = self.desk.settings.topics.input(id.class);
             self.health.revoked(self.number, topic, id.partition);
+            self.shelf.disown(*id, self.number);
         }
         match self.input.unassign(ids) {
             Ok(()) => {}

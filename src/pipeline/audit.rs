@@ -2,10 +2,15 @@
 //!
 //! One JSON object a record: `{"type": …, "control_offset": …, …, "at_ms": …}`. The key is the
 //! control record's key or the tenant. Types: `control-in-force`, `control-waiting` (with
-//! `effective_at_ms`), `control-refused` (with `why`), `control-not-in-force`, `tenant-ended`.
+//! `effective_at_ms`), `control-refused` (with `why`), `control-not-in-force`, `tenant-ended`, and
+//! `erasure-done`: an erasure has been carried out in one partition, with its `class` and `partition`, how
+//! many records it has `ended` there, how many have ended and wait (`held`, `minimum`), the `first_ms` and
+//! `last_ms` of their sent times (null: there was none), and `in_force_at_ms`.
 
 use lethe_engine::lifecycle::Audit;
 use serde::Serialize;
+
+use super::seam::PartitionId;
 
 /// One report.
 #[derive(Debug, Serialize)]
@@ -24,10 +29,24 @@ enum What {
     ControlRefused { control_offset: i64, why: &'static str },
     ControlNotInForce { control_offset: i64 },
     TenantEnded { control_offset: i64 },
+    ErasureDone(ErasureDone),
+}
+
+#[derive(Debug, Serialize)]
+struct ErasureDone {
+    control_offset: i64,
+    class: &'static str,
+    partition: i32,
+    in_force_at_ms: i64,
+    ended: u64,
+    held: u64,
+    minimum: u64,
+    first_ms: Option<i64>,
+    last_ms: Option<i64>,
 }
 
 impl Report {
-    pub(super) fn new(what: Audit, at_ms: i64) -> Self {
+    pub(super) fn new(id: PartitionId, what: Audit, at_ms: i64) -> Self {
         let what = match what {
             Audit::ControlInForce { offset } => What::ControlInForce { control_offset: offset },
             Audit::ControlWaiting { offset, effective_at_ms } => {
@@ -40,6 +59,17 @@ impl Report {
                 What::ControlNotInForce { control_offset: offset }
             }
             Audit::TenantEnded { offset } => What::TenantEnded { control_offset: offset },
+            Audit::ErasureDone { offset, at_ms, counts } => What::ErasureDone(ErasureDone {
+                control_offset: offset,
+                class: id.class.name(),
+                partition: id.partition,
+                in_force_at_ms: at_ms,
+                ended: counts.ended,
+                held: counts.held,
+                minimum: counts.minimum,
+                first_ms: counts.first_ms,
+                last_ms: counts.last_ms,
+            }),
         };
         Self { what, at_ms }
     }
@@ -48,14 +78,25 @@ impl Report {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use lethe_engine::Class;
+    use lethe_engine::ledger::ErasureCounts;
+
     use super::*;
 
     #[test]
     fn the_schema_is_what_the_documentation_says() {
-        let report = Report::new(Audit::ControlRefused { offset: 7, why: "retention" }, 12);
+        let id = PartitionId { class: Class::Profile, partition: 3 };
+        let json = |what| serde_json::to_string(&Report::new(id, what, 12)).unwrap();
         assert_eq!(
-            serde_json::to_string(&report).unwrap(),
+            json(Audit::ControlRefused { offset: 7, why: "retention" }),
             r#"{"type":"control-refused","control_offset":7,"why":"retention","at_ms":12}"#
         );
+        let mut counts = ErasureCounts { ended: 5, held: 1, ..ErasureCounts::default() };
+        counts.saw(2);
+        let done = concat!(
+            r#"{"type":"erasure-done","control_offset":7,"class":"profile","partition":3,"#,
+            r#""in_force_at_ms":9,"ended":5,"held":1,"minimum":0,"first_ms":2,"last_ms":2,"at_ms":12}"#
+        );
+        assert_eq!(json(Audit::ErasureDone { offset: 7, at_ms: 9, counts }), done);
     }
 }

@@ -2,6 +2,7 @@
 //! outside of the batches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lethe_engine::ledger::Books;
 use lethe_engine::{Class, Ledger, Rows, Storage};
@@ -47,6 +48,8 @@ pub(super) struct Holdings {
     pub(super) memory_bytes: u64,
     /// Of the oldest snapshot (seconds).
     pub(super) snapshot_age_s: u64,
+    /// How long a slice of a snapshot has held the worker up, at most.
+    pub(super) snapshot_stall: Duration,
 }
 
 impl Holdings {
@@ -84,8 +87,11 @@ impl Live {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Counts some more, and says what is known.
     pub(super) fn holdings(&mut self, now: Now) -> Result<Holdings, StateError> {
-        let memory_bytes = self.memory.used_bytes() as u64;
-        let mut holdings = Holdings { memory_bytes, ..Holdings::default() };
+        let mut holdings = Holdings {
+            memory_bytes: self.memory.used_bytes() as u64,
+            snapshot_stall: self.snapshot_stall,
+            ..Holdings::default()
+        };
         // One partition's books at a time: a look at all of them would be felt.
         let lives = self.desk.live().count().max(1);
         let turn = self.census_turn % lives;

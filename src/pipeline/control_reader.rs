@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge};
 use super::clock::Now;
 use super::control::ControlLog;
 use super::provenance::differs;
-use super::seam::{Fault, LogPolled, LogReader, Role};
+use super::seam::{Fault, LogId, LogPolled, LogReader, Role};
 use crate::telemetry::health::Health;
 use crate::telemetry::names;
 
@@ -26,6 +26,9 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Whether the control topic's settings keep every record for as long as the contract says;
 /// an error says which one does not, and what to do. `None`: it could not be found out now.
 pub type SettingsCheck = Box<dyn Fn() -> Option<Result<(), String>> + Send>;
+
+/// Where control records are.
+pub(super) const CONTROL: LogId = LogId { role: Role::Control, partition: 0 };
 
 /// The topic that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +101,9 @@ impl<L: LogReader> ControlReader<L> {
         }
         self.trusted.set(if self.control.trusted() { 1.0 } else { 0.0 });
         if !self.opened {
-            let bounds = self.log.stable(Role::Control, 0)?;
+            let Some(&bounds) = self.log.stable(&[CONTROL])?.first() else { return Ok(()) };
             self.control.opened(bounds.start);
-            self.log.open(Role::Control, 0, bounds.start)?;
+            self.log.open(CONTROL, bounds.start)?;
             self.next = bounds.start;
             self.goal = Some(bounds.end);
             self.opened = true;
@@ -128,8 +131,8 @@ impl<L: LogReader> ControlReader<L> {
             pending.push(ControlRecord::parse(offset, at_ms, key, record.value));
             *next = offset + 1;
         })?;
-        self.at_end |= polled == LogPolled::End;
-        if polled == LogPolled::OutOfRange {
+        self.at_end |= polled == LogPolled::End(CONTROL);
+        if polled == LogPolled::OutOfRange(CONTROL) {
             self.broken("it no longer holds the position that was read");
         }
         Ok(polled)
@@ -146,7 +149,7 @@ impl<L: LogReader> ControlReader<L> {
             ));
             return Ok(());
         }
-        let bounds = self.log.whole(Role::Control, 0)?;
+        let Some(&bounds) = self.log.whole(&[CONTROL])?.first() else { return Ok(()) };
         if bounds.end < self.next {
             self.broken(&format!("it ends at {}, but was read to {}", bounds.end, self.next));
         }

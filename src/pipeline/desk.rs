@@ -64,6 +64,8 @@ pub(super) struct Batch {
     pub(super) open: bool,
     /// When it took its first record (monotonic).
     pub(super) since: Option<Duration>,
+    /// It is to be committed without waiting for more.
+    pub(super) urgent: bool,
     records: usize,
     bytes: usize,
     /// Timestamps (Unix ms) of some of its input records.

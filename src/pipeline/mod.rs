@@ -2,8 +2,9 @@
 //!
 //! - [`seam`]: what the workers need of Kafka; [`kafka`] is the real one.
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
-//!   takes), `restore` (taking over a ledger), `desk` (making a batch), `outputs` (its records) and
-//!   [`transaction`] (its end).
+//!   takes), `opening`, `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
+//!   records) and [`transaction`] (its end).
+//! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
 //! - [`run`]: all of it, in threads.
@@ -21,6 +22,7 @@ mod desk;
 pub mod directory;
 pub mod error;
 pub mod kafka;
+mod opening;
 mod outputs;
 mod partition;
 pub mod progress;
@@ -31,7 +33,9 @@ mod run;
 pub mod seam;
 pub mod settings;
 mod shutdown;
+pub mod standby;
 mod startup;
+mod takeover;
 mod tallies;
 pub mod transaction;
 mod trust;
@@ -40,6 +44,7 @@ pub mod worker;
 
 pub use control_reader::SettingsCheck;
 pub use error::PipelineError;
-pub use run::{Surroundings, run};
+pub use run::{Surroundings, go_on, run};
 pub use settings::{Beginning, PipelineSettings, Topics};
 pub use shutdown::Shutdown;
+pub use startup::Started;

@@ -82,8 +82,8 @@ impl Writer {
                     self.tenants.tombstone(key);
                     self.tombstone(output, id, storage, key, reason, policy)?;
                 }
-                Effect::Audit { key, what } if id == REPORTER => {
-                    self.audit(output, key, &Report::new(what, now_ms))?;
+                Effect::Audit { key, what } if id == REPORTER || what.is_of_partition() => {
+                    self.audit(output, key, &Report::new(id, what, now_ms))?;
                 }
                 // Every other partition sees the same control records.
                 Effect::Audit { .. } => continue,

@@ -37,8 +37,8 @@ pub(super) struct Restoring {
     pub(super) not_before: Duration,
     /// What the group knows of it, and what the changelog holds, once asked.
     pub(super) goal: Option<Goal>,
-    /// The changelog is open at this partition.
-    pub(super) reading: bool,
+    /// How often in a row there was no answer about it.
+    pub(super) unanswered: u32,
     /// What the last delta says, as far as one was read.
     pub(super) last: Option<LastDelta>,
     /// A batch whose commit had no answer: its sequence, and what it did.
@@ -58,7 +58,7 @@ impl Restoring {
             store,
             not_before: Duration::ZERO,
             goal: None,
-            reading: false,
+            unanswered: 0,
             last: None,
             unsure: None,
             disagreements: 0,

@@ -28,6 +28,7 @@ pub struct Progress {
     state_bytes: Gauge,
     changelog_bytes: Gauge,
     snapshot_age: Gauge,
+    snapshot_stall: Gauge,
     consumer_lag: Vec<(Class, Gauge)>,
     pending_bytes: Gauge,
     stalled: Gauge,
@@ -68,6 +69,7 @@ impl Progress {
             state_bytes: metrics::gauge!(names::STATE_BYTES),
             changelog_bytes: metrics::gauge!(names::CHANGELOG_BYTES),
             snapshot_age: metrics::gauge!(names::SNAPSHOT_AGE),
+            snapshot_stall: metrics::gauge!(names::SNAPSHOT_STALL),
             workers: Mutex::new(vec![Report::default(); workers]),
             lag: metrics::gauge!(names::EXPIRY_LAG),
             difference: metrics::gauge!(names::CLOCK_DIFFERENCE),
@@ -149,6 +151,8 @@ impl Progress {
             .set(number(held().map(|held| held.memory_bytes).max().unwrap_or_default()));
         let oldest_s = held().map(|held| held.snapshot_age_s).max().unwrap_or_default();
         self.snapshot_age.set(number(oldest_s));
+        let stall = held().map(|held| held.snapshot_stall).max().unwrap_or_default();
+        self.snapshot_stall.set(stall.as_secs_f64());
     }
 }
 
@@ -160,7 +164,7 @@ fn storage_name(storage: Storage) -> &'static str {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
-fn number(count: u64) -> f64 {
+pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 

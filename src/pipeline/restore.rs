@@ -5,208 +5,202 @@
 //! changelog's end as a read-uncommitted client sees it, then reading past that end; and the
 //! sequences of both must agree. The last stable offset alone would hide another owner's deltas.
 //!
-//! Restoring goes on in slices beside the partitions that work.
+//! The partitions of a worker go this way together: they are opened at once, asked about with one
+//! request each way, and read side by side, in slices beside the partitions that work.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lethe_engine::Engine;
-use lethe_state::{Delta, Identity, IdentityField, Remedy, Restored, StateError, Store};
+use lethe_state::{Delta, Remedy, Restored, StateError, Store};
 
 use super::clock::{HostClock, Now};
 use super::desk::Trouble;
 use super::directory::partition_path;
 use super::error::PipelineError;
-use super::partition::{Goal, LastDelta, Live, Restoring, Stage};
-use super::provenance::{Provenance, differs};
-use super::room::Room;
+use super::partition::{Goal, LastDelta, Restoring, Stage};
+use super::provenance::Provenance;
 use super::seam::{
-    Committed, Fault, Input, Kafka, LogPolled, LogReader, LogRecord, PartitionId, Role,
+    Bounds, Committed, Fault, Input, Kafka, LogId, LogPolled, LogReader, LogRecord, PartitionId,
+    Role,
 };
-use super::settings::{Beginning, STEP_RESTORE_RECORDS_MAX};
-use super::transaction::{Mark, sequence};
-use super::upkeep::Upkeep;
+use super::settings::{STEP_RESTORE_BYTES_MAX, STEP_RESTORE_RECORDS_MAX};
+use super::takeover::Place;
+use super::transaction::Mark;
 use super::worker::Worker;
 
-/// How long a partition is left alone that waits for something.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How often it is looked whether a partition that the input has gained is accepted.
-const ROOM_PAUSE: Duration = Duration::from_secs(5);
-/// How often a directory that is in use, or fails, is tried again: another worker of this process
-/// closes it within moments.
-const OPEN_TRIES: u32 = 100;
-/// How often state that does not fit its changelog is built anew.
-const REBUILD_TRIES: u32 = 1;
+/// How long a partition is left alone that waits for something of the broker's.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// How long it waits for the control topic to be read: some milliseconds at a start.
+const CONTROL_PAUSE: Duration = Duration::from_millis(5);
+/// How long a poll of changelogs waits where nothing else is to be done.
+const READ_WAIT: Duration = Duration::from_millis(100);
 /// How often sequences may disagree before that is final: another owner's last commit may just
 /// be on its way.
-const DISAGREEMENTS_MAX: u32 = 50;
+pub(super) const DISAGREEMENTS_MAX: u32 = 250;
+/// Partitions that had no answer so often are asked about one by one: the open transaction of one
+/// must not hold the others up.
+const UNANSWERED_MAX: u32 = 2;
 /// How many slices' worth a worker restores in one step that has nothing else to do.
 const ALONE_FACTOR: usize = 16;
 
+/// What the group and the broker say of a partition.
+struct Answer {
+    committed: Option<Committed>,
+    whole: Bounds,
+    stable: Bounds,
+}
+
 impl<K: Kafka, C: HostClock> Worker<K, C> {
-    /// One slice of restoring, if a partition needs it.
+    /// One slice of restoring, if partitions need it.
     pub(super) fn restore_step(&mut self, now: Now) -> Result<(), PipelineError> {
-        let Some(id) = self.next_to_restore(now) else { return Ok(()) };
-        let Some(stage) = self.desk.partitions.remove(&id) else { return Ok(()) };
-        let (stage, trouble) = match stage {
-            Stage::Opening { tries, .. } => (self.open(id, now, tries)?, None),
-            Stage::Restoring(restoring) => self.follow(id, now, restoring)?,
-            stage @ (Stage::Live(_) | Stage::Refused) => (stage, None),
-        };
-        if !matches!(stage, Stage::Restoring(_)) && self.reading == Some(id) {
-            self.log.close();
-            self.reading = None;
-        }
-        self.desk.partitions.insert(id, stage);
-        match trouble {
-            Some(Fault::Stop(why)) => Err(PipelineError::Kafka(why)),
-            Some(fault) => {
-                self.say(&fault.to_string());
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.open_stores(now)?;
+        self.ask(now)?;
+        self.read(now)
     }
 
-    /// Whether there is a slice to be read at once.
+    /// Whether there is a slice to be done at once.
     pub(super) fn is_restoring(&self, now: Now) -> bool {
-        self.next_to_restore(now).is_some()
-    }
-
-    fn next_to_restore(&self, now: Now) -> Option<PartitionId> {
-        let ready = |stage: &Stage| match stage {
+        self.desk.partitions.values().any(|stage| match stage {
             Stage::Opening { not_before, .. } => *not_before <= now.monotonic,
             Stage::Restoring(restoring) => restoring.not_before <= now.monotonic,
             Stage::Live(_) | Stage::Refused => false,
-        };
-        let reading = self.reading.filter(|id| self.desk.partitions.get(id).is_some_and(ready));
-        reading.or_else(|| {
-            let mut waiting = self.desk.partitions.iter().filter(|(_, stage)| ready(stage));
-            waiting.next().map(|(&id, _)| id)
         })
     }
 
-    fn open(&mut self, id: PartitionId, now: Now, tries: u32) -> Result<Stage, PipelineError> {
-        let again = |pause| Stage::Opening { not_before: now.monotonic + pause, tries: tries + 1 };
-        let topic = self.desk.settings.topics.input(id.class).to_owned();
-        let partitions = match self.room(id) {
-            Ok(Room::For(partitions)) => partitions,
-            Ok(Room::Not(why)) => {
-                if tries == 0 {
-                    tracing::error!(topic, partition = id.partition, "the partition waits: {why}");
-                }
-                return Ok(again(ROOM_PAUSE));
-            }
-            Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
-            Err(fault) => {
-                self.say(&fault.to_string());
-                return Ok(again(PAUSE));
-            }
-        };
-        let identity = Identity {
-            cluster: self.kafka.cluster_id().to_owned(),
-            topic: topic.clone(),
-            changelog_id: self.kafka.topic_id(Role::Changelog(id.class)),
-            partition: id.partition,
-            partitions,
-        };
-        let dir = partition_path(&self.desk.settings.data_dir, &topic, id.partition);
-        match Store::open(&dir, &identity, &self.memory) {
-            Ok(store) => Ok(Stage::Restoring(Box::new(Restoring::new(store)))),
-            Err(StateError::Locked { .. }) if tries < OPEN_TRIES => Ok(again(PAUSE)),
-            Err(error @ StateError::OtherIdentity { field: IdentityField::ChangelogId, .. }) => {
-                tracing::error!(
-                    topic,
-                    partition = id.partition,
-                    "the partition stands still: its changelog was recreated. {error}; without the \
-                     directory it begins with what the changelog holds now"
-                );
-                Ok(Stage::Refused)
-            }
-            Err(error) => match error.remedy() {
-                Remedy::Retry if tries < OPEN_TRIES => {
-                    self.say(&error.to_string());
-                    Ok(again(PAUSE))
-                }
-                Remedy::Rebuild if tries <= REBUILD_TRIES => {
-                    tracing::warn!(%error, "the state is built anew from its changelog");
-                    Store::destroy(&dir)?;
-                    Ok(again(PAUSE))
-                }
-                Remedy::Retry | Remedy::Rebuild | Remedy::Stop => Err(error.into()),
-            },
+    /// Reads nothing more of a partition's changelog.
+    pub(super) fn close_log(&mut self, id: PartitionId) {
+        if self.reading.remove(&id) {
+            self.log.close(changelog(id));
         }
     }
 
-    /// Goes on with a changelog. Gives back what the partition is now, and what went wrong.
-    fn follow(
+    /// Asks where to read to, for all partitions that do not know it yet, and opens their changelogs.
+    fn ask(&mut self, now: Now) -> Result<(), PipelineError> {
+        let waiting = self.desk.partitions.iter().filter_map(|(&id, stage)| match stage {
+            Stage::Restoring(restoring)
+                if restoring.goal.is_none() && restoring.not_before <= now.monotonic =>
+            {
+                Some((id, restoring.unanswered >= UNANSWERED_MAX))
+            }
+            Stage::Restoring(_) | Stage::Opening { .. } | Stage::Live(_) | Stage::Refused => None,
+        });
+        let (alone, mut ids): (Vec<_>, Vec<_>) = waiting.partition(|(_, alone)| *alone);
+        if ids.is_empty() {
+            ids.extend(alone.first());
+        }
+        let ids: Vec<PartitionId> = ids.into_iter().map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if self.desk.control.end().is_none() {
+            self.rest(&ids, now, CONTROL_PAUSE);
+            return Ok(());
+        }
+        match self.answers(&ids) {
+            Ok(answers) => ids.into_iter().zip(answers).try_for_each(|(id, answer)| {
+                self.go_on(id, now, |worker, restoring| worker.open_log(id, now, restoring, answer))
+            }),
+            Err(fault) => {
+                for id in &ids {
+                    if let Some(Stage::Restoring(restoring)) = self.desk.partitions.get_mut(id) {
+                        restoring.unanswered += 1;
+                    }
+                }
+                self.rest(&ids, now, PAUSE);
+                self.heard(fault)
+            }
+        }
+    }
+
+    /// The order matters: see above.
+    fn answers(&mut self, ids: &[PartitionId]) -> Result<Vec<Answer>, Fault> {
+        let logs: Vec<LogId> = ids.iter().map(|&id| changelog(id)).collect();
+        let committed = self.input.committed(ids)?;
+        let whole = self.log.whole(&logs)?;
+        let stable = self.log.stable(&logs)?;
+        let answers = committed.into_iter().zip(whole).zip(stable);
+        Ok(answers
+            .map(|((committed, whole), stable)| Answer { committed, whole, stable })
+            .collect())
+    }
+
+    /// Leaves partitions alone for a while.
+    fn rest(&mut self, ids: &[PartitionId], now: Now, pause: Duration) {
+        for id in ids {
+            if let Some(Stage::Restoring(restoring)) = self.desk.partitions.get_mut(id) {
+                restoring.not_before = now.monotonic + pause;
+            }
+        }
+    }
+
+    /// A fault that passes is said; another one is final.
+    fn heard(&mut self, fault: Fault) -> Result<(), PipelineError> {
+        match fault {
+            Fault::Stop(why) => Err(PipelineError::Kafka(why)),
+            fault @ (Fault::Retry(_) | Fault::Abort(_) | Fault::Unknown(_)) => {
+                self.say(&fault.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Does something about a partition that is being restored, and what follows from its outcome: a
+    /// place means that it can start.
+    fn go_on(
         &mut self,
         id: PartitionId,
         now: Now,
-        mut restoring: Box<Restoring>,
-    ) -> Result<(Stage, Option<Fault>), PipelineError> {
-        let result = self.advance(id, now, &mut restoring);
-        let fault = match result {
-            Ok(Some(place)) => return Ok((self.complete(id, *restoring, place)?, None)),
-            Ok(None) => None,
+        act: impl FnOnce(&mut Self, &mut Restoring) -> Result<Option<Place>, Trouble>,
+    ) -> Result<(), PipelineError> {
+        let mut restoring = match self.desk.partitions.remove(&id) {
+            Some(Stage::Restoring(restoring)) => restoring,
+            Some(stage @ (Stage::Opening { .. } | Stage::Live(_) | Stage::Refused)) => {
+                self.desk.partitions.insert(id, stage);
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
+        let mut trouble = Ok(());
+        let stage = match act(self, &mut restoring) {
+            Ok(Some(place)) => self.complete(id, *restoring, place)?,
+            Ok(None) => Stage::Restoring(restoring),
             Err(Trouble::Fault(fault)) => {
                 // Whatever was open is asked for and opened anew.
+                self.close_log(id);
                 restoring.goal = None;
-                restoring.reading = false;
                 restoring.not_before = now.monotonic + PAUSE;
-                Some(fault)
+                trouble = self.heard(fault);
+                Stage::Restoring(restoring)
             }
             Err(Trouble::Stop(PipelineError::State(error)))
                 if error.remedy() == Remedy::Rebuild && restoring.store.sequence() > 0 =>
             {
                 tracing::warn!(%error, "the state is built anew from its changelog");
-                let topic = self.desk.settings.topics.input(id.class);
-                let dir = partition_path(&self.desk.settings.data_dir, topic, id.partition);
+                self.close_log(id);
                 drop(restoring);
-                Store::destroy(&dir)?;
-                return Ok((Stage::opening(), None));
+                Store::destroy(&self.directory(id))?;
+                Stage::opening()
             }
             Err(Trouble::Stop(error)) => return Err(error),
         };
-        Ok((Stage::Restoring(restoring), fault))
+        self.desk.partitions.insert(id, stage);
+        trouble
     }
 
-    /// Reads a slice. Gives the place to start at once everything is read and agrees.
-    fn advance(
-        &mut self,
-        id: PartitionId,
-        now: Now,
-        restoring: &mut Restoring,
-    ) -> Result<Option<Place>, Trouble> {
-        if self.desk.control.end().is_none() {
-            restoring.not_before = now.monotonic + PAUSE;
-            return Ok(None);
-        }
-        if !restoring.reading && !self.open_log(id, now, restoring)? {
-            return Ok(None);
-        }
-        if restoring.reading && !self.read_slice(id, restoring)? {
-            return Ok(None);
-        }
-        restoring.reading = false;
-        self.place(id, now, restoring)
-    }
-
-    /// Asks where to read to, and opens the changelog, where there is anything to read.
+    /// Opens the changelog, where there is anything to read.
     fn open_log(
         &mut self,
         id: PartitionId,
         now: Now,
         restoring: &mut Restoring,
-    ) -> Result<bool, Trouble> {
-        let role = Role::Changelog(id.class);
-        let committed = self.input.committed(id)?;
-        let whole = self.log.whole(role, id.partition)?;
-        let stable = self.log.stable(role, id.partition)?;
+        answer: Answer,
+    ) -> Result<Option<Place>, Trouble> {
+        let Answer { committed, whole, stable } = answer;
+        restoring.unanswered = 0;
         if self.kafka.capabilities().isolation && stable.end < whole.end {
             // An earlier owner's transaction is still open; the broker aborts it in time.
             restoring.not_before = now.monotonic + PAUSE;
-            return Ok(false);
+            return Ok(None);
         }
         let store = &restoring.store;
         if store.sequence() > 0 && store.changelog_offset() > whole.end {
@@ -242,183 +236,118 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             ));
         };
         restoring.goal = Some(Goal { committed, end: whole.end });
-        restoring.reading = from < whole.end;
-        if restoring.reading {
-            self.log.open(role, id.partition, from)?;
-            self.reading = Some(id);
+        if from >= whole.end {
+            return self.place(id, now, restoring);
         }
-        Ok(true)
+        restoring.next = from;
+        self.reading.insert(id);
+        self.log.open(changelog(id), from)?;
+        Ok(None)
     }
 
-    /// Applies some records. Returns whether the end was reached.
-    fn read_slice(&mut self, id: PartitionId, restoring: &mut Restoring) -> Result<bool, Trouble> {
+    /// Applies some records, of whichever changelogs have them.
+    fn read(&mut self, now: Now) -> Result<(), PipelineError> {
+        if self.reading.is_empty() {
+            return Ok(());
+        }
         let alone = self.desk.live().next().is_none();
-        let records = if alone { ALONE_FACTOR } else { 1 } * STEP_RESTORE_RECORDS_MAX;
-        let wait = if alone { PAUSE } else { Duration::ZERO };
-        let end = restoring.goal.as_ref().map_or(0, |goal| goal.end);
+        let factor = if alone { ALONE_FACTOR } else { 1 };
+        let (records, mut bytes) =
+            (factor * STEP_RESTORE_RECORDS_MAX, factor * STEP_RESTORE_BYTES_MAX);
+        let wait = if alone { READ_WAIT } else { Duration::ZERO };
         for _ in 0..records {
-            let mut applied = Ok(None);
-            let mut next = 0;
-            let polled = self.log.poll(wait, &mut |record| {
-                next = record.offset + 1;
-                applied = apply(restoring, &record);
-            })?;
-            restoring.records += u64::from(polled == LogPolled::Record);
-            restoring.next = restoring.next.max(next);
-            if let Some(start) = applied? {
-                // A snapshot is in: the deltas among and behind its records are next.
-                self.log.open(Role::Changelog(id.class), id.partition, start)?;
-                continue;
+            if self.reading.is_empty() || bytes == 0 {
+                return Ok(());
             }
-            match polled {
-                // The end may be a delta's own record where the broker writes no markers.
-                LogPolled::Record if next < end => {}
-                LogPolled::Record | LogPolled::End => return Ok(true),
-                LogPolled::OutOfRange => {
-                    return Err(self.disagreement(
-                        id,
-                        "its changelog was truncated while it was \
-                        read. Restore the topic's records",
-                    ));
+            let mut met = None;
+            let partitions = &mut self.desk.partitions;
+            let polled = self.log.poll(wait, &mut |record| {
+                bytes = bytes.saturating_sub(record.value.unwrap_or_default().len());
+                let id = partition(record.log);
+                if let Some(id) = id
+                    && let Some(Stage::Restoring(restoring)) = partitions.get_mut(&id)
+                {
+                    met = Some((id, record.offset + 1, apply(restoring, &record)));
                 }
-                LogPolled::Nothing => return Ok(false),
+            });
+            match polled {
+                Ok(LogPolled::Record) => {
+                    if let Some((id, next, applied)) = met {
+                        self.met(id, now, next, applied)?;
+                    }
+                }
+                Ok(LogPolled::End(log)) => self.read_out(log, now)?,
+                Ok(LogPolled::OutOfRange(log)) => self.out_of_range(log, now)?,
+                Ok(LogPolled::Nothing) => return Ok(()),
+                Err(fault) => return self.close_all(now, fault),
             }
         }
-        Ok(false)
+        Ok(())
     }
 
-    /// Everything is read: where to start, if all of it agrees.
-    fn place(
+    /// A record was applied, or could not be.
+    fn met(
         &mut self,
         id: PartitionId,
         now: Now,
-        restoring: &mut Restoring,
-    ) -> Result<Option<Place>, Trouble> {
-        let Some(goal) = restoring.goal.take() else { return Ok(None) };
-        restoring.store.check_whole()?;
-        let applied = restoring.store.sequence();
-        let next = match &goal.committed {
-            Some(Committed { offset, metadata }) => match sequence(metadata) {
-                Some(committed) if committed == applied => *offset,
-                Some(committed) => {
-                    restoring.disagreements += 1;
-                    restoring.not_before = now.monotonic + PAUSE;
-                    if restoring.disagreements > DISAGREEMENTS_MAX {
-                        return Err(self.disagreement(id, &format!(
-                            "its changelog ends at delta {applied}, the group's committed position \
-                             is of delta {committed}: one of them was reset or lost records. \
-                             Restore the changelog topic, or set the group's position by hand"
-                        )));
-                    }
-                    return Ok(None);
-                }
-                None => {
-                    tracing::warn!(
-                        topic = self.desk.settings.topics.input(id.class),
-                        partition = id.partition,
-                        offset,
-                        "the group's position was set by hand; lethe goes on from there"
-                    );
-                    *offset
-                }
-            },
-            None => self.first_offset(id, restoring)?,
+        next: i64,
+        applied: Result<Option<i64>, StateError>,
+    ) -> Result<(), PipelineError> {
+        let end = match self.desk.partitions.get(&id) {
+            Some(Stage::Restoring(restoring)) => restoring.goal.as_ref().map(|goal| goal.end),
+            Some(Stage::Opening { .. } | Stage::Live(_) | Stage::Refused) | None => None,
         };
-        let bounds = self.input.bounds(id)?;
-        if next < bounds.start {
-            tracing::warn!(
-                topic = self.desk.settings.topics.input(id.class),
-                partition = id.partition,
-                lost = bounds.start - next,
-                "the input has dropped records before lethe read them"
-            );
+        // The end may be a delta's own record where the broker writes no markers.
+        let more = end.is_none_or(|end| next < end);
+        if more && matches!(applied, Ok(None)) {
+            return Ok(());
         }
-        let refused = (next > bounds.end).then(|| {
-            format!(
-                "the input ends at {}, before the position {next}: it was recreated or \
-                     truncated. Its events would be taken for known ones; set the group's position \
-                     by hand to go on",
-                bounds.end
-            )
-        });
-        let engine = Engine::open(id.class, &mut restoring.store)?;
-        if !self.control_fits(engine.control_offset())? {
-            restoring.not_before = now.monotonic + PAUSE;
-            return Ok(None);
-        }
-        let last = restoring.last.as_ref();
-        let input = self.kafka.topic_id(Role::Input(id.class));
-        let before = last.and_then(|last| last.provenance.input.as_ref());
-        let by_hand =
-            goal.committed.as_ref().is_some_and(|place| sequence(&place.metadata).is_none());
-        let refused = refused
-            .or_else(|| (!by_hand).then(|| other_input(before, input.as_ref())).flatten())
-            .or_else(|| self.control_gap(&engine, last, now));
-        let control = self.control_id(last.and_then(|last| last.provenance.control.as_ref()));
-        let provenance = Provenance { input: input.or_else(|| before.cloned()), control };
-        // Where nobody says how long the changelog is, it is taken for long.
-        let slack = self.desk.settings.changelog_slack_bytes;
-        let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * slack };
-        let mark = goal.committed.and_then(|place| Mark::read(&place.metadata)).unwrap_or(unknown);
-        Ok(Some(Place { next: next.max(bounds.start), engine, provenance, mark, refused }))
-    }
-
-    /// Where a group without a position begins.
-    fn first_offset(&mut self, id: PartitionId, restoring: &Restoring) -> Result<i64, Trouble> {
-        if let Some(last) = &restoring.last {
-            tracing::warn!(
-                topic = self.desk.settings.topics.input(id.class),
-                partition = id.partition,
-                offset = last.input_offset,
-                "the group's position has expired; the changelog knows it"
-            );
-            return Ok(last.input_offset);
-        }
-        let bounds = self.input.bounds(id)?;
-        Ok(match self.desk.settings.beginning {
-            Beginning::Earliest => bounds.start,
-            Beginning::Latest => bounds.end,
+        self.go_on(id, now, |worker, restoring| match applied? {
+            Some(start) => {
+                // A snapshot is in: the deltas among and behind its records are next.
+                restoring.next = start;
+                worker.log.open(changelog(id), start)?;
+                Ok(None)
+            }
+            None => worker.place(id, now, restoring),
         })
     }
 
-    fn complete(
-        &mut self,
-        id: PartitionId,
-        restoring: Restoring,
-        place: Place,
-    ) -> Result<Stage, PipelineError> {
-        let topic = self.desk.settings.topics.input(id.class);
-        *self.restored.entry(id.class).or_default() += restoring.records;
-        if let Some((sequence, counts)) = &restoring.unsure
-            && restoring.store.sequence() >= *sequence
-        {
-            self.desk.counters.committed(id.class, counts);
+    fn read_out(&mut self, log: LogId, now: Now) -> Result<(), PipelineError> {
+        let Some(id) = partition(log) else { return Ok(()) };
+        self.go_on(id, now, |worker, restoring| worker.place(id, now, restoring))
+    }
+
+    fn out_of_range(&mut self, log: LogId, now: Now) -> Result<(), PipelineError> {
+        let Some(id) = partition(log) else { return Ok(()) };
+        self.go_on(id, now, |worker, _| {
+            Err(worker.disagreement(
+                id,
+                "its changelog was truncated while it was read. Restore the topic's records",
+            ))
+        })
+    }
+
+    /// Nothing can be read now: all of it is asked for and opened anew.
+    fn close_all(&mut self, now: Now, fault: Fault) -> Result<(), PipelineError> {
+        let ids: Vec<PartitionId> = self.reading.iter().copied().collect();
+        for &id in &ids {
+            self.close_log(id);
+            if let Some(Stage::Restoring(restoring)) = self.desk.partitions.get_mut(&id) {
+                restoring.goal = None;
+            }
         }
-        if let Some(why) = place.refused {
-            tracing::error!(topic, partition = id.partition, "the partition stands still: {why}");
-            restoring.store.flush()?;
-            return Ok(Stage::Refused);
-        }
-        tracing::info!(
-            topic,
-            partition = id.partition,
-            deltas = restoring.applied,
-            sequence = restoring.store.sequence(),
-            offset = place.next,
-            "restored"
-        );
-        let (key, upkeep) = (place.provenance.key(), Upkeep::new(place.mark));
-        let live = Live::new(restoring.store, place.engine, key, place.next, upkeep);
-        Ok(Stage::Live(Box::new(live)))
+        self.rest(&ids, now, PAUSE);
+        self.heard(fault)
     }
 
     /// Where the state of a partition lies.
-    fn directory(&self, id: PartitionId) -> PathBuf {
+    pub(super) fn directory(&self, id: PartitionId) -> PathBuf {
         let settings = &self.desk.settings;
         partition_path(&settings.data_dir, settings.topics.input(id.class), id.partition)
     }
 
-    fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
+    pub(super) fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
         Trouble::Stop(PipelineError::Disagreement {
             topic: self.desk.settings.topics.input(id.class).to_owned(),
             partition: id.partition,
@@ -427,34 +356,24 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     }
 }
 
-/// Where a restored partition starts.
-struct Place {
-    next: i64,
-    engine: Engine,
-    /// Of which topics its offsets are.
-    provenance: Provenance,
-    /// What its changelog holds.
-    mark: Mark,
-    /// Why it must not.
-    refused: Option<String>,
+/// A partition's changelog.
+pub(super) fn changelog(id: PartitionId) -> LogId {
+    LogId { role: Role::Changelog(id.class), partition: id.partition }
 }
 
-/// Why positions of one input topic are none of another's.
-fn other_input(before: Option<&String>, now: Option<&String>) -> Option<String> {
-    differs(before, now).then(|| {
-        format!(
-            "the input was recreated (its id is {}, the ledger speaks of {}): its events would be \
-             taken for known ones. Set the group's position by hand to go on with what the ledger \
-             knows, so that nothing comes back",
-            now.map_or("unknown", String::as_str),
-            before.map_or("unknown", String::as_str)
-        )
-    })
+/// Whose changelog it is.
+fn partition(log: LogId) -> Option<PartitionId> {
+    match log.role {
+        Role::Changelog(class) => Some(PartitionId { class, partition: log.partition }),
+        Role::Input(_) | Role::Output(..) | Role::Control | Role::Audit | Role::DeadLetters => None,
+    }
 }
 
 /// Applies a record of the changelog. Gives the offset to go back to, if that is asked for.
 fn apply(restoring: &mut Restoring, record: &LogRecord<'_>) -> Result<Option<i64>, StateError> {
     let value = record.value.unwrap_or_default();
+    restoring.records += 1;
+    restoring.next = restoring.next.max(record.offset + 1);
     let header = match restoring.store.restore(value, record.offset + 1)? {
         Restored::Applied(header) => {
             restoring.applied += 1;

@@ -1,4 +1,5 @@
-//! The pipeline in threads: a reader of the control topic, and the workers.
+//! The pipeline in threads: a reader of the control topic, the standby, the workers, and a look at how
+//! far behind they are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
@@ -7,14 +8,14 @@ use lethe_state::{Memory, Remedy, StateError, Store};
 
 use super::clock::{HostClock, SystemClock};
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
-use super::directory::DataDirectory;
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
 use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, LAG_EVERY, PipelineSettings};
 use super::shutdown::Shutdown;
-use super::startup;
+use super::standby::Standby;
+use super::startup::{self, Started};
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
 use crate::telemetry::tenants::Tenants;
@@ -36,10 +37,23 @@ pub struct Surroundings {
 /// # Errors
 /// What an operator has to do something about; everything else is mended, or waited for.
 pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(), PipelineError> {
+    let started = Started::begin(&settings, &surroundings.shutdown)?;
+    go_on(started, settings, surroundings)
+}
+
+/// The same, after a beginning.
+///
+/// # Errors
+/// As [`run`].
+pub fn go_on(
+    started: Started,
+    settings: PipelineSettings,
+    surroundings: Surroundings,
+) -> Result<(), PipelineError> {
     let Surroundings { health, tenants, settings_check: check, shutdown } = surroundings;
-    let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
     let settings = Arc::new(settings);
-    let Some(kafka) = startup::connect(&settings, &directory, &shutdown)? else { return Ok(()) };
+    let (directory, kafka) = started.finish(&settings, &shutdown)?;
+    let Some(kafka) = kafka else { return Ok(()) };
     let kafka = Arc::new(kafka);
     let shared = Shared {
         control: Arc::default(),
@@ -47,6 +61,8 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
         progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         tenants,
+        shelf: Arc::default(),
+        rejoin: Arc::default(),
         settings,
     };
     tracing::info!(
@@ -59,24 +75,32 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
     let first = FirstError::new(&shutdown);
     thread::scope(|scope| {
         let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &*shutdown);
-        let mut threads = Vec::new();
-        threads.push(spawn(scope, "control".to_owned(), first, move || {
+        let instance = directory.instance();
+        let control = spawn(scope, "control".to_owned(), first, move || {
             read_control(kafka, shared, check, shutdown)
-        }));
-        threads.push(spawn(scope, "lag".to_owned(), first, move || {
+        });
+        let standby = spawn(scope, "standby".to_owned(), first, move || {
+            stand_by(kafka, shared, instance.to_owned(), shutdown);
+            Ok(())
+        });
+        let lag = spawn(scope, "lag".to_owned(), first, move || {
             watch_lag(kafka, &shared.progress, shutdown);
             Ok(())
-        }));
-        for number in 0..shared.settings.workers {
-            threads.push(spawn(scope, format!("worker-{number}"), first, move || {
-                work(number, kafka, shared, shutdown)
-            }));
-        }
-        for thread in threads.into_iter().flatten() {
-            if thread.join().is_err() {
+        });
+        let worker = |number| {
+            let body = move || work(number, kafka, shared, shutdown);
+            spawn(scope, format!("worker-{number}"), first, body)
+        };
+        let workers: Vec<_> = (0..shared.settings.workers).map(worker).collect();
+        let join = |thread: Option<ScopedJoinHandle<'_, ()>>| {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
                 first.report(PipelineError::Thread("a thread has panicked".to_owned()));
             }
-        }
+        };
+        workers.into_iter().for_each(join);
+        // They may have left the group: then nothing is left for the others to do.
+        shutdown.stop();
+        [control, standby, lag].into_iter().for_each(join);
     });
     let done = first.take();
     if let Err(PipelineError::State(error)) = &done {
@@ -145,14 +169,25 @@ fn work(
         Worker::new(number, Arc::clone(kafka), SystemClock::default(), shared.clone())
     })?;
     let Some(mut worker) = made else { return Ok(()) };
-    while !shutdown.is_stopping() {
+    while !shutdown.is_stopping() && !shutdown.is_draining() {
         shared.health.step(number);
         match worker.step()? {
             Next::Now => {}
             Next::After(time) => shutdown.wait(time),
         }
     }
-    worker.stop()
+    worker.stop()?;
+    if shutdown.is_draining() { worker.leave() } else { Ok(()) }
+}
+
+fn stand_by(kafka: &Arc<RdKafka>, shared: &Shared, instance: String, shutdown: &Shutdown) {
+    let clock = SystemClock::default();
+    let mut standby = Standby::new(Arc::clone(kafka), clock, shared.clone(), instance);
+    standby.yield_to_workers();
+    while !shutdown.is_stopping() {
+        shutdown.wait(standby.step());
+    }
+    standby.stop();
 }
 
 /// Tells how much of the input is not processed yet, also when a worker stands still.

@@ -101,6 +101,11 @@ pub trait Kafka {
     /// implementation. Without [`Capabilities::delete_records`] it is not called.
     fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
+    /// Who is in the group and what each has, where the broker tells it and the group is at rest.
+    fn roster(&self) -> Result<Option<Roster>, Fault> {
+        Ok(None)
+    }
+
     /// Joins the group as the worker's static member.
     fn input(&self, worker: usize) -> Result<Self::Input, Fault>;
 
@@ -109,6 +114,41 @@ pub trait Kafka {
 
     /// Makes a reader.
     fn log(&self, reading: Reading) -> Result<Self::Log, Fault>;
+}
+
+/// A group at rest, as its coordinator sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Its members, in no order.
+    pub members: Vec<Member>,
+    /// What members have that are none of lethe's.
+    pub elsewhere: Vec<PartitionId>,
+}
+
+/// A member of the group: a worker of some process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its process.
+    pub instance: String,
+    /// Its number there.
+    pub worker: usize,
+    /// What it has.
+    pub partitions: Vec<PartitionId>,
+}
+
+impl Member {
+    /// The name under which a worker is in the group.
+    #[must_use]
+    pub fn name(instance: &str, worker: usize) -> String {
+        format!("{instance}-{worker}")
+    }
+
+    /// The process and the worker that a name belongs to; none: it is none of lethe's.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<(&str, usize)> {
+        let (instance, worker) = name.rsplit_once('-')?;
+        Some((instance, worker.parse().ok()?))
+    }
 }
 
 /// What a poll of the input brought.
@@ -193,8 +233,8 @@ pub trait Input {
     /// Lets partitions go.
     fn unassign(&mut self, partitions: &[PartitionId]) -> Result<(), Fault>;
 
-    /// The stable committed position: one that no open transaction can still change.
-    fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Fault>;
+    /// The stable committed positions, in order: ones that no open transaction can still change.
+    fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Fault>;
 
     /// What the input's partition holds.
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault>;
@@ -207,6 +247,16 @@ pub trait Input {
 
     /// To be asked right before each commit.
     fn membership(&mut self) -> Membership;
+
+    /// Gives up the place in the group, so that it is not kept for a restart. What is still assigned
+    /// comes back as revoked; [`Input::has_left`] tells when it is done.
+    fn leave(&mut self);
+
+    /// Whether nothing is left of the place in the group.
+    fn has_left(&mut self) -> bool;
+
+    /// Takes a place again after [`Input::leave`].
+    fn join(&mut self) -> Result<(), Fault>;
 }
 
 /// A record to be produced.
@@ -329,9 +379,20 @@ pub trait Output {
     fn serve(&mut self);
 }
 
-/// A record of a log that lethe wrote or reads for itself.
+/// A partition of a log that lethe wrote or reads for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId {
+    /// Which topic.
+    pub role: Role,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A record of a log.
 #[derive(Clone, Copy)]
 pub struct LogRecord<'a> {
+    /// Of which log.
+    pub log: LogId,
     /// Its offset.
     pub offset: i64,
     /// When the broker, or else its producer, wrote it (Unix ms).
@@ -342,39 +403,39 @@ pub struct LogRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What a poll of a log brought.
+/// What a poll of the open logs brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogPolled {
     /// A record, which was given to the visitor.
     Record,
-    /// The end of what is stable now.
-    End,
+    /// The end of what is stable of a log now.
+    End(LogId),
     /// The position is outside of the log.
-    OutOfRange,
+    OutOfRange(LogId),
     /// Nothing within the time.
     Nothing,
 }
 
-/// Reads one partition at a time, outside of the group, `read_committed`.
+/// Reads logs, several at a time, outside of the group, `read_committed`.
 pub trait LogReader {
-    /// Reads a partition from an offset on; another one that was open is closed.
-    fn open(&mut self, role: Role, partition: i32, offset: i64) -> Result<(), Fault>;
+    /// Reads a log from an offset on, beside those that are open; one that is open goes there.
+    fn open(&mut self, log: LogId, offset: i64) -> Result<(), Fault>;
 
-    /// Reads nothing more.
-    fn close(&mut self);
+    /// Reads nothing more of a log.
+    fn close(&mut self, log: LogId);
 
-    /// Brings at most one record.
+    /// Brings at most one record, of any log that is open.
     fn poll(
         &mut self,
         wait: Duration,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<LogPolled, Fault>;
 
-    /// What is stable of a partition: up to the last stable offset.
-    fn stable(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault>;
+    /// What is stable of each log: up to the last stable offset.
+    fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
-    /// Everything that a partition holds: up to the high watermark, with what is still open.
-    fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault>;
+    /// Everything that each log holds: up to the high watermark, with what is still open.
+    fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
     /// The id of a topic at this moment, where the broker tells it.
     fn topic_id(&mut self, _role: Role) -> Result<Option<String>, Fault> {
@@ -384,7 +445,14 @@ pub trait LogReader {
 
 #[cfg(test)]
 mod tests {
-    use super::Headers;
+    use super::{Headers, Member};
+
+    #[test]
+    fn a_members_name_says_its_process_and_its_worker() {
+        assert_eq!(Member::of_name(&Member::name("host-1.a", 12)), Some(("host-1.a", 12)));
+        assert_eq!(Member::of_name("kcat"), None);
+        assert_eq!(Member::of_name("some-consumer"), None);
+    }
 
     #[test]
     fn headers_keep_their_order_and_absent_values() {

@@ -33,12 +33,14 @@ pub const BATCH_CONTROL_MAX: usize = 1_024;
 pub const STEP_RECORDS_MAX: usize = 4_096;
 /// Changelog records that a step restores beside working partitions: some 20 ms.
 pub const STEP_RESTORE_RECORDS_MAX: usize = 512;
+/// Changelog bytes that a step restores beside working partitions: some 20 ms, as the records.
+pub const STEP_RESTORE_BYTES_MAX: usize = 2 << 20;
 /// How often the clock is read: once for so many records.
 pub const CLOCK_RECORDS: usize = 64;
 /// The largest changelog record: far below any broker's limit.
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
-/// Snapshot bytes of one transaction: some 20 ms to read and encode.
-pub const SNAPSHOT_SLICE_BYTES: usize = 4 << 20;
+/// Snapshot bytes of one transaction: some 20 ms to read, encode and write.
+pub const SNAPSHOT_SLICE_BYTES: usize = 2 << 20;
 /// A snapshot older than this is replaced, because its ledger may have become small since.
 pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// How often the length of changelogs is looked at.
@@ -53,8 +55,20 @@ pub const IDLE_WAIT: Duration = Duration::from_millis(50);
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// The group gives a silent worker's partitions to others after this.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A worker that leaves the group waits so long for what is under way there.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call to the broker may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Write buffers of a worker's stores: what is in them when a process is killed is read again at its
+/// restart, some 700,000 rows, which takes a worker less than a second.
+pub const WRITE_BUFFER_BYTES_MAX: usize = 96 << 20;
+/// How long a worker waits for committed positions at once: one that another's open transaction can
+/// still change has no answer before that has ended, and the others go on meanwhile.
+pub const COMMITTED_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what a cluster said of its topics counts as known: partitions are asked about together.
+pub const TOPICS_FRESH: Duration = Duration::from_secs(1);
+/// Stores that a worker opens at once: most of it is waiting for the disk.
+pub const OPENS_MAX: usize = 16;
 /// The first wait after a failed call; it doubles up to [`BACKOFF_MAX`].
 pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
@@ -183,6 +197,14 @@ pub const OUTPUTS: [Role; 10] = [
     Role::DeadLetters,
 ];
 
+/// Every role of a topic that lethe reads for itself.
+pub const LOGS: [Role; 4] = [
+    Role::Control,
+    Role::Changelog(Class::Message),
+    Role::Changelog(Class::Profile),
+    Role::Changelog(Class::Config),
+];
+
 /// Everything that the pipeline is told at start.
 #[derive(Clone, Debug)]
 pub struct PipelineSettings {
@@ -216,6 +238,10 @@ pub struct PipelineSettings {
     pub embedded_broker: bool,
     /// Bytes of deltas beyond half of the last snapshot that bring a further one.
     pub changelog_slack_bytes: u64,
+    /// How many instances follow each partition beside its owner.
+    pub standbys: usize,
+    /// How long state is kept of a partition that has moved away and is not followed.
+    pub state_kept: Duration,
     /// The operator states that the control topic with this id is the same as the one before it.
     pub control_id: Option<String>,
     /// So many tenants have series of their own.

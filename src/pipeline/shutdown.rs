@@ -1,4 +1,4 @@
-//! The wish to stop, seen by every thread.
+//! The wish to stop, or to leave the group for good, seen by every thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,6 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Shutdown {
     stopping: AtomicBool,
+    draining: AtomicBool,
     gate: Mutex<()>,
     bell: Condvar,
 }
@@ -24,6 +25,17 @@ impl Shutdown {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The workers finish, and leave the group for good.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the workers are to leave the group for good.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     /// Waits, but not beyond the wish to stop.

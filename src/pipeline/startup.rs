@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use super::directory::{DataDirectory, replace};
 use super::error::PipelineError;
@@ -40,24 +41,66 @@ pub(super) fn retry<T>(
     Ok(None)
 }
 
-/// Reaches the cluster and checks that it will do.
-pub(super) fn connect(
+/// A process that has taken its data directory, and is reaching for the cluster.
+///
+/// What needs no topics goes on beside whatever the caller does meanwhile: clients connect, and what
+/// a killed process left open is ended.
+pub struct Started {
+    directory: DataDirectory,
+    connecting: JoinHandle<Result<Option<RdKafka>, PipelineError>>,
+}
+
+impl Started {
+    /// Takes the data directory, and begins to connect.
+    ///
+    /// # Errors
+    /// The directory cannot be had.
+    pub fn begin(
+        settings: &PipelineSettings,
+        shutdown: &Arc<Shutdown>,
+    ) -> Result<Self, PipelineError> {
+        let directory = DataDirectory::take(&settings.data_dir, settings.instance.as_deref())?;
+        let (settings, shutdown) = (Arc::new(settings.clone()), Arc::clone(shutdown));
+        let instance = directory.instance().to_owned();
+        let connecting = thread::Builder::new()
+            .name("connect".to_owned())
+            .spawn(move || reach(&settings, &instance, &shutdown))
+            .map_err(|error| PipelineError::Thread(format!("a thread cannot start: {error}")))?;
+        Ok(Self { directory, connecting })
+    }
+
+    /// The directory, and the cluster once it is reached and will do, its topics included. No
+    /// cluster: told to stop.
+    pub(super) fn finish(
+        self,
+        settings: &PipelineSettings,
+        shutdown: &Shutdown,
+    ) -> Result<(DataDirectory, Option<RdKafka>), PipelineError> {
+        let panicked = |_| PipelineError::Thread("a thread has panicked".to_owned());
+        let Some(kafka) = self.connecting.join().map_err(panicked)?? else {
+            return Ok((self.directory, None));
+        };
+        let checked = retry(shutdown, || {
+            kafka.look_again();
+            kafka.learn_topics()?;
+            check_topics(settings, &kafka)
+        })?;
+        let ready = checked.is_some()
+            && retire(&self.directory, settings.workers, &kafka, shutdown)?.is_some();
+        Ok((self.directory, ready.then_some(kafka)))
+    }
+}
+
+fn reach(
     settings: &Arc<PipelineSettings>,
-    directory: &DataDirectory,
+    instance: &str,
     shutdown: &Shutdown,
 ) -> Result<Option<RdKafka>, PipelineError> {
-    let instance = directory.instance();
     let kafka = retry(shutdown, || RdKafka::connect(Arc::clone(settings), instance.to_owned()))?;
     let Some(kafka) = kafka else { return Ok(None) };
-    let checked = retry(shutdown, || {
-        kafka.check_fencing()?;
-        kafka.learn_topics()?;
-        check_topics(settings, &kafka)
-    })?;
-    if checked.is_none() || retire(directory, settings.workers, &kafka, shutdown)?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(kafka))
+    kafka.begin_outputs();
+    let fenced = retry(shutdown, || kafka.check_fencing())?;
+    Ok(fenced.map(|()| kafka))
 }
 
 /// Every topic is there, and outputs have a partition for each that is processed: those of the

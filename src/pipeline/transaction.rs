@@ -144,10 +144,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         Ok(Some(touched))
     }
 
-    /// The transaction is committed: the ledgers follow, then the counters.
+    /// The transaction, whose end began at `since`, is committed: the ledgers follow, then the counters.
     fn committed(
         &mut self,
-        began: Now,
+        since: Now,
         ids: &[PartitionId],
         appended: &[Appended],
     ) -> Result<(), PipelineError> {
@@ -176,6 +176,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.announced = true;
             live.touched = false;
             live.stirred = false;
+            if live.upkeep.has_slice() {
+                let stall = now.monotonic.saturating_sub(since.monotonic);
+                self.snapshot_stall = self.snapshot_stall.max(stall);
+            }
             live.slice_committed(id, appended, now.wall_ms)?;
             let counts = std::mem::take(&mut live.counts);
             self.desk.counters.committed(id.class, &counts);
@@ -188,7 +192,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             live.stirred = false;
         }
         let batch = std::mem::take(&mut self.desk.batch);
-        self.desk.counters.transaction(now.monotonic.saturating_sub(began.monotonic));
+        self.desk.counters.transaction(now.monotonic.saturating_sub(since.monotonic));
         for (class, timestamp_ms) in batch.timestamps {
             self.desk.counters.latency(class, timestamp_ms, now.wall_ms);
         }

@@ -3,6 +3,7 @@
 use lethe_engine::Engine;
 
 use super::clock::{HostClock, Now};
+use super::control_reader::CONTROL;
 use super::partition::LastDelta;
 use super::provenance::differs;
 use super::seam::{Fault, Kafka, LogReader, Role};
@@ -19,11 +20,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         } else if control.end().is_some_and(|end| end >= applied) {
             return Ok(true);
         } else {
-            let bounds = self.log.whole(Role::Control, 0)?;
-            if bounds.end >= applied {
+            let end = self.log.whole(&[CONTROL])?.first().map_or(0, |bounds| bounds.end);
+            if end >= applied {
                 return Ok(false);
             }
-            format!("it ends at {}, but was applied to {applied}", bounds.end)
+            format!("it ends at {end}, but was applied to {applied}")
         };
         self.distrust_control(&why);
         Ok(true)

@@ -77,6 +77,11 @@ impl Upkeep {
         self.mark.since.checked_sub(measure).or_else(|| old.then_some(0))
     }
 
+    /// Whether the batch at hand has a part of a snapshot.
+    pub(super) const fn has_slice(&self) -> bool {
+        self.slice.is_some()
+    }
+
     /// The batch at hand was aborted.
     pub(super) fn aborted(&mut self) {
         self.slice = None;

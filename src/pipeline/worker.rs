@@ -4,7 +4,7 @@
 //! step returns within a bounded time, so that a simulation can drive it, crash it between any two
 //! calls, and give it any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,15 @@ use super::partition::Stage;
 use super::progress::Progress;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
-    BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, PipelineSettings, STEP_RECORDS_MAX,
-    TIME_REFRESH,
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
+    STEP_RECORDS_MAX, TIME_REFRESH,
 };
+use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
 use crate::telemetry::tenants::Tenants;
+
+/// How often a restore that takes long says how much is left.
+const RESTORE_SAID_EVERY: Duration = Duration::from_secs(2);
 
 /// What a process's workers share.
 #[derive(Clone)]
@@ -40,6 +44,10 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// What is counted of tenants.
     pub tenants: Arc<Tenants>,
+    /// The stores that the standby has.
+    pub shelf: Arc<Shelf>,
+    /// Which worker is to join the group anew.
+    pub rejoin: Arc<Rejoin>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -59,14 +67,20 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
     pub(super) tenants: Arc<Tenants>,
+    pub(super) shelf: Arc<Shelf>,
+    rejoin: Arc<Rejoin>,
+    /// It has been given its share of the partitions, be it empty.
+    pub(super) given: bool,
+    /// It gives up its place in the group, to take one anew, until this moment at the latest.
+    leaving_until: Option<Duration>,
     progress: Arc<Progress>,
     pub(super) input: K::Input,
     pub(super) log: K::Log,
     pub(super) desk: Desk<K::Output>,
     /// The producer is initialised: nothing of an earlier one is open.
     pub(super) output_ready: bool,
-    /// The partition whose changelog is being read.
-    pub(super) reading: Option<PartitionId>,
+    /// The partitions whose changelogs are being read.
+    pub(super) reading: BTreeSet<PartitionId>,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -75,6 +89,10 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) census_turn: usize,
     /// Changelog records that restores have read since the last report.
     pub(super) restored: BTreeMap<Class, u64>,
+    /// How long a slice of a snapshot has held the work up, at most.
+    pub(super) snapshot_stall: Duration,
+    /// When it was last said how much is left to restore (monotonic).
+    restore_said_at: Duration,
     rest_until: Duration,
     backoff: Duration,
     /// What was last said of a trouble that goes on, so that it is said once.
@@ -92,9 +110,10 @@ enum Event {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Makes the worker's clients. `Fault::Retry` as long as the cluster cannot be reached.
     pub fn new(number: usize, kafka: Arc<K>, clock: C, shared: Shared) -> Result<Self, Fault> {
-        let output = kafka.output(number)?;
-        let log = kafka.log(Reading::ToTheEnd)?;
+        // The group is joined while the producer ends what was left open.
         let input = kafka.input(number)?;
+        let log = kafka.log(Reading::ToTheEnd)?;
+        let output = kafka.output(number)?;
         let time = Time::new(kafka.capabilities().broker_time);
         let dead_letter_partitions = kafka.partitions(Role::DeadLetters)?;
         let desk = Desk::new(shared.settings, shared.control, output, time, dead_letter_partitions);
@@ -105,16 +124,22 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             health: shared.health,
             memory: shared.memory,
             tenants: shared.tenants,
+            shelf: shared.shelf,
+            rejoin: shared.rejoin,
+            given: false,
+            leaving_until: None,
             progress: shared.progress,
             input,
             log,
             desk,
             output_ready: false,
-            reading: None,
+            reading: BTreeSet::new(),
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
             restored: BTreeMap::new(),
+            snapshot_stall: Duration::ZERO,
+            restore_said_at: Duration::ZERO,
             rest_until: Duration::ZERO,
             backoff: BACKOFF_MIN,
             said: None,
@@ -141,15 +166,16 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 }
             }
         }
+        self.rejoin_step(now)?;
         self.restore_step(now)?;
         let applied = self.desk.apply_control(now);
         self.settle(now, applied)?;
         self.start_ready()?;
+        self.refresh_time(now);
         self.take_input(now)?;
         let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
-        self.refresh_time(now);
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
@@ -169,6 +195,60 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 Stage::Live(live) => live.store.flush()?,
                 Stage::Restoring(restoring) => restoring.store.flush()?,
                 Stage::Opening { .. } | Stage::Refused => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the group for good, after [`Worker::stop`]: others take the partitions over at once,
+    /// rather than after the session's time. The last call.
+    pub fn leave(&mut self) -> Result<(), PipelineError> {
+        let until = self.clock.now().monotonic + LEAVE_TIMEOUT;
+        // A join that is under way would leave a member behind that nobody is.
+        while !self.given && self.clock.now().monotonic < until {
+            self.serve_group()?;
+        }
+        self.input.leave();
+        while !(self.input.has_left() && self.desk.partitions.is_empty()) {
+            if self.clock.now().monotonic >= until {
+                tracing::warn!(
+                    worker = self.number,
+                    "the group has not answered: it gives this worker's partitions to others \
+                     after its session's time"
+                );
+                return Ok(());
+            }
+            self.serve_group()?;
+        }
+        tracing::info!(worker = self.number, "left the group");
+        Ok(())
+    }
+
+    /// Answers the group, and takes nothing from the input.
+    fn serve_group(&mut self) -> Result<(), PipelineError> {
+        let event = match self.input.poll(IDLE_WAIT) {
+            Ok(Polled::Assigned(ids)) => Event::Assigned(ids),
+            Ok(Polled::Revoked { partitions, lost }) => Event::Revoked(partitions, lost),
+            Ok(Polled::Record(_) | Polled::OutOfRange | Polled::Nothing) => return Ok(()),
+            Err(fault) => Event::Fault(fault.into()),
+        };
+        let now = self.clock.now();
+        self.handle(now, event)
+    }
+
+    /// Where this worker was asked to, gives up its place in the group and takes one anew, so that the
+    /// partitions are shared out again. What it has is committed and let go by the way.
+    fn rejoin_step(&mut self, now: Now) -> Result<(), PipelineError> {
+        if self.leaving_until.is_none() && self.rejoin.is_asked(self.number) {
+            self.input.leave();
+            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
+        }
+        let Some(until) = self.leaving_until else { return Ok(()) };
+        if self.input.has_left() || now.monotonic >= until {
+            match self.input.join() {
+                Ok(()) => self.leaving_until = None,
+                Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
+                Err(fault) => self.say(&fault.to_string()),
             }
         }
         Ok(())
@@ -219,7 +299,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring(now) {
+        if self.is_restoring(now) || self.desk.batch.urgent {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
@@ -232,6 +312,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     fn is_due(&self, now: Now) -> bool {
         let interval = self.desk.settings.commit_interval;
         self.desk.is_full()
+            || self.desk.batch.urgent
             || self.desk.batch.since.is_some_and(|since| now.monotonic >= since + interval)
     }
 
@@ -246,6 +327,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if self.desk.live().any(|(_, live)| live.touched) {
             self.desk.batch.since.get_or_insert(now.monotonic);
         }
+        // What was taken over stands still until its first delta is committed: nothing is worth
+        // waiting for but the others that are about to follow.
+        let taken_over = self.desk.live().any(|(_, live)| !live.announced);
+        self.desk.batch.urgent = taken_over && !self.is_restoring(now);
     }
 
     /// What to do about a batch that could not go on.
@@ -299,6 +384,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             (_, None) | (None, _) => 0,
         };
         let holdings = self.holdings(now)?;
+        let left = holdings.remaining.values().sum();
+        self.health.restoring(self.number, left);
+        if left == 0 {
+            self.restore_said_at = now.monotonic;
+        } else if now.monotonic.saturating_sub(self.restore_said_at) >= RESTORE_SAID_EVERY {
+            self.restore_said_at = now.monotonic;
+            tracing::info!(worker = self.number, changelog_records_left = left, "restoring");
+        }
         self.progress.report(self.number, lag_ms, self.desk.time.difference_ms(now), holdings);
         Ok(())
     }

@@ -30,7 +30,11 @@ struct State {
     /// By worker, topic and partition; the worker is part of the key because the new owner of a
     /// partition may report before the old one has let go of it.
     partitions: BTreeMap<(usize, String, i32), Share>,
+    /// Changelog records that each worker still has to read.
+    restore_left: BTreeMap<usize, u64>,
     caution: Option<String>,
+    standby: Option<StandbyReport>,
+    drain: Drain,
     stopping: bool,
     fatal: Option<String>,
 }
@@ -57,6 +61,41 @@ pub struct PartitionStatus {
     pub control_offset: Option<i64>,
 }
 
+/// How far the process is in leaving its group for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drain {
+    /// Nobody has asked for it.
+    #[default]
+    Not,
+    /// Its workers finish, and leave.
+    Draining,
+    /// It has left.
+    Drained,
+}
+
+impl Drain {
+    /// Why the process takes no work; none: it does.
+    fn why(self) -> Option<&'static str> {
+        match self {
+            Self::Not => None,
+            Self::Draining => Some("draining: leaving the group"),
+            Self::Drained => Some("drained: it has left the group"),
+        }
+    }
+}
+
+/// How far the partitions are followed that this process is a standby of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyReport {
+    /// Partitions that it is to follow.
+    pub wanted: usize,
+    /// Of these, the ones of which it had applied everything when it last looked.
+    pub current: usize,
+    /// Changelog records that it lacks.
+    pub behind: u64,
+}
+
 /// The answer to "may I be sent work?".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -79,8 +118,14 @@ pub struct Snapshot {
     pub partitions_assigned: usize,
     /// Of these, the ones whose ledger is complete.
     pub partitions_restored: usize,
+    /// Changelog records that the others still have to read, as far as known.
+    pub restore_left: u64,
     /// Why every tombstone is stopped, if it is (guarantee 7 of the contract).
     pub caution: Option<String>,
+    /// The partitions that it follows, where it is a standby.
+    pub standby: Option<StandbyReport>,
+    /// Whether it leaves its group.
+    pub drain: Drain,
     /// The process is stopping.
     pub stopping: bool,
     /// What ended the work for good, if anything did.
@@ -96,7 +141,10 @@ impl Health {
             joined: BTreeSet::new(),
             control_read: false,
             partitions: BTreeMap::new(),
+            restore_left: BTreeMap::new(),
             caution: None,
+            standby: None,
+            drain: Drain::Not,
             stopping: false,
             fatal: None,
         };
@@ -155,6 +203,11 @@ impl Health {
         }
     }
 
+    /// How many changelog records the worker still has to read.
+    pub fn restoring(&self, worker: usize, left: u64) {
+        self.lock().restore_left.insert(worker, left);
+    }
+
     /// A partition is no longer the worker's.
     pub fn revoked(&self, worker: usize, topic: &str, partition: i32) {
         self.lock().partitions.remove(&(worker, topic.to_owned(), partition));
@@ -163,6 +216,16 @@ impl Health {
     /// Every tombstone is stopped, and why; none: they flow.
     pub fn caution(&self, why: Option<String>) {
         self.lock().caution = why;
+    }
+
+    /// How far the partitions are followed that the process is a standby of.
+    pub fn standby(&self, report: StandbyReport) {
+        self.lock().standby = Some(report);
+    }
+
+    /// The process leaves its group for good, or has left it.
+    pub fn drain(&self, drain: Drain) {
+        self.lock().drain = drain;
     }
 
     /// The process is stopping.
@@ -183,15 +246,20 @@ impl Health {
             format!("failed: {fatal}")
         } else if now.stopping {
             "stopping".to_owned()
+        } else if let Some(why) = now.drain.why() {
+            why.to_owned()
         } else if !now.control_read {
             "reading the control topic".to_owned()
         } else if now.workers_joined < now.workers {
             format!("joining the group: {} of {} workers", now.workers_joined, now.workers)
         } else if now.partitions_restored < now.partitions_assigned {
-            format!(
-                "restoring: {} of {} partitions are ready",
-                now.partitions_restored, now.partitions_assigned
-            )
+            let (done, all) = (now.partitions_restored, now.partitions_assigned);
+            match now.restore_left {
+                0 => format!("restoring: {done} of {all} partitions are ready"),
+                left => format!(
+                    "restoring: {done} of {all} partitions are ready, {left} changelog records left"
+                ),
+            }
         } else {
             return Readiness::Ready;
         };
@@ -225,7 +293,10 @@ impl Health {
             control_read: state.control_read,
             partitions_assigned: state.partitions.len(),
             partitions_restored: restored.count(),
+            restore_left: state.restore_left.values().sum(),
             caution: state.caution.clone(),
+            standby: state.standby,
+            drain: state.drain,
             stopping: state.stopping,
             fatal: state.fatal.clone(),
         }
@@ -256,8 +327,26 @@ mod tests {
         health.joined(0);
         health.restored(0, "im.messages", 0);
         assert_eq!(health.readiness(), not_ready("restoring: 1 of 2 partitions are ready"));
+        health.restoring(0, 70);
+        assert_eq!(
+            health.readiness(),
+            not_ready("restoring: 1 of 2 partitions are ready, 70 changelog records left")
+        );
         health.restored(0, "im.messages", 1);
         assert_eq!(health.readiness(), Readiness::Ready);
+        health.stopping();
+        assert_eq!(health.readiness(), not_ready("stopping"));
+    }
+
+    #[test]
+    fn a_process_that_leaves_its_group_takes_no_work() {
+        let health = Health::new(0);
+        health.control_read();
+        assert_eq!(health.readiness(), Readiness::Ready);
+        health.drain(Drain::Draining);
+        assert_eq!(health.readiness(), not_ready("draining: leaving the group"));
+        health.drain(Drain::Drained);
+        assert_eq!(health.readiness(), not_ready("drained: it has left the group"));
         health.stopping();
         assert_eq!(health.readiness(), not_ready("stopping"));
     }

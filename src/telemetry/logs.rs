@@ -7,6 +7,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
+use super::terminal::Lines;
+
 /// The variable that filters the logs.
 pub const LOG_VARIABLE: &str = "LETHE_LOG";
 /// What is logged when nobody says otherwise.
@@ -32,10 +34,11 @@ pub fn install(filter: Option<&str>) -> Result<(), LogError> {
 
     let filter = filter.filter(|filter| !filter.is_empty()).unwrap_or(LOG_DEFAULT);
     let filter = EnvFilter::try_new(filter)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
     if std::io::stderr().is_terminal() {
-        logs.with_target(false).finish().try_init()?;
+        logs.with_target(false).with_writer(|| Lines).finish().try_init()?;
     } else {
+        let logs = logs.with_writer(std::io::stderr);
         logs.json().flatten_event(true).with_current_span(false).finish().try_init()?;
     }
     Ok(())

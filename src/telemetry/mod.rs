@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod names;
 mod process;
 pub mod tenants;
+pub mod terminal;

@@ -78,8 +78,16 @@ pub const STATE_BYTES: &str = "lethe_state_bytes";
 pub const CHANGELOG_BYTES: &str = "lethe_changelog_bytes";
 /// The age of the oldest snapshot.
 pub const SNAPSHOT_AGE: &str = "lethe_snapshot_age_seconds";
+/// How long a snapshot has held a worker up.
+pub const SNAPSHOT_STALL: &str = "lethe_snapshot_stall_seconds";
 /// Removals of records from changelogs.
 pub const CHANGELOG_REMOVALS: &str = "lethe_changelog_removals_total";
+/// How many standbys each partition is to have.
+pub const STANDBYS: &str = "lethe_standbys";
+/// Partitions that this process follows.
+pub const STANDBY_PARTITIONS: &str = "lethe_standby_partitions";
+/// What it still has to apply of them.
+pub const STANDBY_LAG: &str = "lethe_standby_lag_records";
 /// Which version runs.
 pub const BUILD_INFO: &str = "lethe_build_info";
 /// Bytes of input.
@@ -232,11 +240,37 @@ pub const METRICS: &[Metric] = &[
         ),
         Unit::Seconds,
     ),
+    measured(
+        gauge(
+            SNAPSHOT_STALL,
+            &[],
+            "The longest that a worker has taken nothing from its input for a transaction with a part of a \
+             snapshot, since the start.",
+        ),
+        Unit::Seconds,
+    ),
     counter(
         CHANGELOG_REMOVALS,
         &["result"],
         "Removals of the records before a snapshot: done, failed, refused (the changelog then grows \
          until the broker allows it).",
+    ),
+    gauge(
+        STANDBYS,
+        &[],
+        "Instances that are to follow each partition beside its owner: the setting.",
+    ),
+    gauge(
+        STANDBY_PARTITIONS,
+        &["state"],
+        "Partitions of others that this process follows: wanted (it is to), current (of these, it has \
+         applied all that was committed when it last looked). A partition is without a standby where \
+         the sum of current over all instances is below lethe_standbys times that of the assigned.",
+    ),
+    gauge(
+        STANDBY_LAG,
+        &[],
+        "Changelog records that this process lacks of the partitions that it follows.",
     ),
     gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
     counter(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
-    ResourceSpecifier, TopicReplication,
+    OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -160,11 +160,20 @@ impl Admin {
     /// No broker answers, or it refuses.
     pub async fn describe(&self, names: &[String]) -> Result<Current, TopicsError> {
         let mut current = self.partitions(names)?;
-        for (name, topic) in &mut current {
-            let specifier = ResourceSpecifier::Topic(name);
-            let described = self.client.describe_configs([&specifier], &options()).await;
-            for resource in described.map_err(|error| self.failed(Act::Describe, name, &error))? {
-                read_settings(resource.map_err(|code| refused(Act::Describe, name, code))?, topic);
+        // All with one request: a start waits for it.
+        let there: Vec<String> = current.keys().cloned().collect();
+        let specifiers: Vec<_> = there.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        if specifiers.is_empty() {
+            return Ok(current);
+        }
+        let described = self.client.describe_configs(&specifiers, &options()).await;
+        let described =
+            described.map_err(|error| self.failed(Act::Describe, &there.join(", "), &error))?;
+        for (name, resource) in there.iter().zip(described) {
+            let resource = resource.map_err(|code| refused(Act::Describe, name, code))?;
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
+            if let Some(topic) = current.get_mut(name) {
+                read_settings(resource, topic);
             }
         }
         Ok(current)

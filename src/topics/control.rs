@@ -1,5 +1,7 @@
 //! Whether the control topic's settings could lose its records (guarantee 7 of the contract).
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 
 use super::Topic;
@@ -51,7 +53,7 @@ pub fn check_control_settings(control: &Topic) -> Vec<String> {
 /// An error says what is wrong and what to do; none: it could not be found out. It must not be
 /// called on a thread of the runtime.
 pub fn checker(
-    admin: Admin,
+    admin: Arc<Admin>,
     name: String,
     runtime: Handle,
 ) -> impl Fn() -> Option<Result<(), String>> + Send {

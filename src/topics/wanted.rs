@@ -31,6 +31,8 @@ const DEAD_LETTER_MS_MAX: i64 = DAY_MS;
 const TAGS_BYTES: i64 = 4096;
 /// Deltas of the changelog are split below this.
 const CHANGELOG_BYTES_MIN: i64 = 1 << 20;
+/// Segments of changelogs: what is truncated stays on the broker's disk until its segment is whole.
+const CHANGELOG_SEGMENT_BYTES_MAX: i64 = 16 << 20;
 /// Kafka's own limit of a record where the broker does not tell the input's.
 const RECORD_BYTES_DEFAULT: i64 = 1_048_588;
 
@@ -166,6 +168,8 @@ fn settings(
                 ("cleanup.policy", exactly("delete")),
                 ("retention.ms", exactly("-1")),
                 ("retention.bytes", exactly("-1")),
+                // Only whole segments leave the broker's disk, and the newest never does.
+                ("segment.bytes", Rule::AtMost(CHANGELOG_SEGMENT_BYTES_MAX)),
                 ("max.message.bytes", Rule::AtLeast(CHANGELOG_BYTES_MIN)),
                 time,
             ],

@@ -21,7 +21,7 @@ use crate::files::{dashboards, list, root, rules, string};
 use crate::tools;
 
 /// Metrics that a healthy process under load leaves at 0.
-const RIGHTLY_ZERO: [&str; 15] = [
+const RIGHTLY_ZERO: [&str; 19] = [
     "lethe_expiry_lag_seconds",
     "lethe_unmatched_events_total",
     "lethe_control_refused_total",
@@ -30,6 +30,10 @@ const RIGHTLY_ZERO: [&str; 15] = [
     "lethe_restored_records_total",
     "lethe_restore_remaining_records",
     "lethe_snapshot_age_seconds",
+    "lethe_snapshot_stall_seconds",
+    "lethe_standbys",
+    "lethe_standby_partitions",
+    "lethe_standby_lag_records",
     "lethe_changelog_removals_total",
     "lethe_worker_silence_seconds",
     "lethe_kafka_queue_records",

@@ -111,7 +111,7 @@ fn committed(world: &World<'_>) -> Vec<i64> {
 }
 
 /// Something more has been committed.
-fn wait_for_progress(world: &World<'_>) {
+pub(crate) fn wait_for_progress(world: &World<'_>) {
     let before: i64 = committed(world).iter().sum();
     eventually("progress", || {
         let after: i64 = committed(world).iter().sum();
@@ -120,7 +120,7 @@ fn wait_for_progress(world: &World<'_>) {
 }
 
 /// Both have processed records since now.
-fn wait_until_both_work(first: &Lethe, second: &Lethe) {
+pub(crate) fn wait_until_both_work(first: &Lethe, second: &Lethe) {
     let count = |lethe: &Lethe| lethe.metric("lethe_records_total", &[]).unwrap_or(0.0);
     let before = [count(first), count(second)];
     eventually("both processes to work", || {

@@ -1,4 +1,4 @@
-//! Holds, as far as they are there yet: a hold record stops every tombstone of its tenant until it is withdrawn.
+//! Holds: what they cover is not tombstoned until they are withdrawn, and not overwritten.
 
 use lethe_test_support::event::Message;
 use serde_json::json;
@@ -13,6 +13,7 @@ const TRANSIT: &str = "transit.messages";
 
 on_both_brokers! {
     stop_what_ends_and_let_it_go_when_they_are_withdrawn;
+    cover_their_scope_alone_and_what_they_cover_is_not_overwritten;
     of_every_tenant_are_the_emergency_stop;
 }
 
@@ -46,6 +47,30 @@ fn stop_what_ends_and_let_it_go_when_they_are_withdrawn(version: Version) {
         let life = [content(&message.sent(b"evidence")), tombstone(reason)];
         world.expect(STORE, &message.key(), &life);
     }
+}
+
+fn cover_their_scope_alone_and_what_they_cover_is_not_overwritten(version: Version) {
+    let world = WORLDS.on(version);
+    world.opt_in("scoped", "30d");
+    let at = now() - DAY;
+    let held = Message::new("scoped", "c1", "m1", at);
+    let free = Message::new("scoped", "c2", "m1", at);
+    world.say("hold/scoped", &json!({"tenant": "scoped", "conversation": "c1"}));
+    for message in [&held, &free] {
+        world.tell(&message.sent(b"first"));
+        world.expect(STORE, &message.key(), &[content(&message.sent(b"first"))]);
+    }
+    let edit = held.edited(at + 10, b"second");
+    world.tell(&edit);
+    let version_key = format!("{}/{}", held.key(), at + 10);
+    world.expect(STORE, &version_key, &[content(&edit)]);
+    world.say("erasure/scoped", &json!({"tenant": "scoped"}));
+    let life = |message: &Message| [content(&message.sent(b"first")), tombstone("erased")];
+    world.expect(STORE, &free.key(), &life(&free));
+    world.expect_settled(STORE, &held.key(), &[content(&held.sent(b"first"))]);
+    world.withdraw("hold/scoped");
+    world.expect(STORE, &held.key(), &life(&held));
+    world.expect(STORE, &version_key, &[content(&edit), tombstone("erased")]);
 }
 
 /// It stops every tenant, so it has a lethe of its own.

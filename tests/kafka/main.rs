@@ -22,7 +22,10 @@ mod policies;
 mod privacy;
 mod profiles;
 mod program;
+mod restarts;
 mod rights;
+mod sharing;
+mod standbys;
 mod topics;
 mod world;
 

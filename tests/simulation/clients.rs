@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lethe::pipeline::clock::{HostClock, Now};
 use lethe::pipeline::seam::{
-    Appended, Bounds, Capabilities, Committed, Fault as Failure, Input, InputRecord, Kafka,
+    Appended, Bounds, Capabilities, Committed, Fault as Failure, Input, InputRecord, Kafka, LogId,
     LogPolled, LogReader, LogRecord, Membership, Output, OutputRecord, PartitionId, Polled,
     Position, Reading, Role,
 };
@@ -77,7 +77,7 @@ impl Kafka for SimKafka {
     }
 
     fn log(&self, _reading: Reading) -> Result<SimLog, Failure> {
-        Ok(SimLog { node: self.node.clone(), at: None })
+        Ok(SimLog { node: self.node.clone(), open: Vec::new() })
     }
 }
 
@@ -206,15 +206,16 @@ impl Input for SimInput {
         Ok(())
     }
 
-    fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Failure> {
+    fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Failure> {
         let strike = self.strike(Call::Committed);
         if strike == Strike::Refuse {
             return Err(retry("asking for the committed position"));
         }
-        if self.node.broker().is_unstable(id) {
+        if ids.iter().any(|&id| self.node.broker().is_unstable(id)) {
             return Err(retry("the committed position is not stable"));
         }
-        let committed = self.node.broker().group.committed.get(&id).cloned();
+        let of = |id| self.node.broker().group.committed.get(id).cloned();
+        let committed = ids.iter().map(of).collect();
         self.node.settle(strike);
         Ok(committed)
     }
@@ -262,6 +263,22 @@ impl Input for SimInput {
         let believes = self.node.broker().group.believes(self.client);
         self.node.settle(strike);
         if believes && strike != Strike::Refuse { Membership::Valid } else { Membership::Invalid }
+    }
+
+    fn leave(&mut self) {
+        let broker = &mut *self.node.broker();
+        broker.group.leave(self.client, &mut broker.random);
+    }
+
+    fn has_left(&mut self) -> bool {
+        self.node.broker().group.has_left(self.client)
+    }
+
+    fn join(&mut self) -> Result<(), Failure> {
+        let broker = &mut *self.node.broker();
+        let now_ms = broker.now_ms;
+        broker.group.rejoin(self.client, now_ms, &mut broker.random);
+        Ok(())
     }
 }
 
@@ -451,35 +468,54 @@ impl Output for SimOutput {
     fn serve(&mut self) {}
 }
 
-/// A reader of one partition.
+/// A reader of logs.
 pub(crate) struct SimLog {
     node: Node,
-    at: Option<Reader>,
+    open: Vec<Reader>,
 }
 
 #[derive(Clone, Copy)]
 struct Reader {
-    role: Role,
-    partition: i32,
+    log: LogId,
     position: i64,
     /// The end was said, and nothing came since.
     said: bool,
 }
 
 impl SimLog {
-    /// The next record, or the end.
+    /// The next record of a log chosen by chance, or an end that was not said.
     fn read(
         &mut self,
         wait: Duration,
         repeat: bool,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> LogPolled {
-        let Some(reader) = self.at.as_mut() else { return LogPolled::Nothing };
+        let count = self.open.len();
+        let first = if count == 0 { 0 } else { self.node.broker().random.below(count) };
+        for number in (first..count).chain(0..first) {
+            let polled = self.read_one(number, repeat, visit);
+            if polled != LogPolled::Nothing {
+                return polled;
+            }
+        }
+        if count > 0 {
+            self.node.broker().advance(wait.as_millis().min(5) as i64);
+        }
+        LogPolled::Nothing
+    }
+
+    fn read_one(
+        &mut self,
+        number: usize,
+        repeat: bool,
+        visit: &mut dyn FnMut(LogRecord<'_>),
+    ) -> LogPolled {
+        let reader = &mut self.open[number];
         let mut broker = self.node.broker();
         let back = if repeat { 1 + broker.random.below(REPEATED_MAX) as i64 } else { 0 };
-        let log = broker.log(reader.role, reader.partition);
+        let log = broker.log(reader.log.role, reader.log.partition);
         if reader.position < log.start || reader.position > log.end() {
-            return LogPolled::OutOfRange;
+            return LogPolled::OutOfRange(reader.log);
         }
         match log.read((reader.position - back).max(log.start)) {
             Ok((offset, record)) => {
@@ -488,35 +524,56 @@ impl SimLog {
                 let (timestamp_ms, key, value) =
                     (record.at_ms, record.key.clone(), record.value.clone());
                 drop(broker);
-                let (key, value) = (key.as_deref(), value.as_deref());
-                visit(LogRecord { offset, timestamp_ms, key, value });
+                let (log, key, value) = (reader.log, key.as_deref(), value.as_deref());
+                visit(LogRecord { log, offset, timestamp_ms, key, value });
                 LogPolled::Record
             }
             Err(position) => {
                 reader.position = position;
-                if !std::mem::replace(&mut reader.said, true) {
-                    return LogPolled::End;
+                if std::mem::replace(&mut reader.said, true) {
+                    LogPolled::Nothing
+                } else {
+                    LogPolled::End(reader.log)
                 }
-                broker.advance(wait.as_millis().min(5) as i64);
-                LogPolled::Nothing
             }
         }
+    }
+
+    fn bounds(
+        &mut self,
+        call: Call,
+        logs: &[LogId],
+        end: impl Fn(&crate::log::Log) -> i64,
+    ) -> Result<Vec<Bounds>, Failure> {
+        let strike = self.node.strike(call);
+        if strike == Strike::Refuse {
+            return Err(retry("asking for bounds"));
+        }
+        let bounds = logs.iter().map(|log| {
+            let mut broker = self.node.broker();
+            let log = broker.log(log.role, log.partition);
+            Bounds { start: log.start, end: end(log) }
+        });
+        let bounds = bounds.collect();
+        self.node.settle(strike);
+        Ok(bounds)
     }
 }
 
 impl LogReader for SimLog {
-    fn open(&mut self, role: Role, partition: i32, offset: i64) -> Result<(), Failure> {
+    fn open(&mut self, log: LogId, offset: i64) -> Result<(), Failure> {
         let strike = self.node.strike(Call::LogOpen);
         if strike == Strike::Refuse {
             return Err(retry("opening a log"));
         }
-        self.at = Some(Reader { role, partition, position: offset, said: false });
+        self.open.retain(|reader| reader.log != log);
+        self.open.push(Reader { log, position: offset, said: false });
         self.node.settle(strike);
         if strike == Strike::Lose { Err(retry("opening a log")) } else { Ok(()) }
     }
 
-    fn close(&mut self) {
-        self.at = None;
+    fn close(&mut self, log: LogId) {
+        self.open.retain(|reader| reader.log != log);
     }
 
     fn poll(
@@ -537,32 +594,12 @@ impl LogReader for SimLog {
         Ok(polled)
     }
 
-    fn stable(&mut self, role: Role, partition: i32) -> Result<Bounds, Failure> {
-        let strike = self.node.strike(Call::LogStable);
-        if strike == Strike::Refuse {
-            return Err(retry("asking for bounds"));
-        }
-        let bounds = {
-            let mut broker = self.node.broker();
-            let log = broker.log(role, partition);
-            Bounds { start: log.start, end: log.stable() }
-        };
-        self.node.settle(strike);
-        Ok(bounds)
+    fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Failure> {
+        self.bounds(Call::LogStable, logs, crate::log::Log::stable)
     }
 
-    fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Failure> {
-        let strike = self.node.strike(Call::LogWhole);
-        if strike == Strike::Refuse {
-            return Err(retry("asking for bounds"));
-        }
-        let bounds = {
-            let mut broker = self.node.broker();
-            let log = broker.log(role, partition);
-            Bounds { start: log.start, end: log.end() }
-        };
-        self.node.settle(strike);
-        Ok(bounds)
+    fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Failure> {
+        self.bounds(Call::LogWhole, logs, crate::log::Log::end)
     }
 }
 

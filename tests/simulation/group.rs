@@ -23,6 +23,8 @@ pub(crate) struct Client {
     member: u64,
     /// −1: it knows that it has lost its place.
     generation: i32,
+    /// It gives up its place for good.
+    leaving: bool,
     /// Its process is gone.
     pub(crate) gone: bool,
     /// Another process has joined under its name.
@@ -93,6 +95,7 @@ impl Group {
             instance: instance.to_owned(),
             member: 0,
             generation: -1,
+            leaving: false,
             gone: false,
             fenced: false,
             changing: false,
@@ -149,6 +152,31 @@ impl Group {
         self.members.remove(instance);
         self.owner.retain(|_, owner| owner != instance);
         self.evictions += 1;
+        self.rebalance(random);
+    }
+
+    /// A client gives up its place, once it has let go of what it has.
+    pub(crate) fn leave(&mut self, at: usize, random: &mut Random) {
+        self.clients[at].leaving = true;
+        if self.clients[at].assigned.is_empty() && self.is_member(&self.clients[at]) {
+            let instance = self.clients[at].instance.clone();
+            self.depart(&instance, random);
+        }
+    }
+
+    pub(crate) fn has_left(&self, at: usize) -> bool {
+        !self.is_member(&self.clients[at])
+    }
+
+    /// A client that has left takes a place again.
+    pub(crate) fn rejoin(&mut self, at: usize, now_ms: i64, random: &mut Random) {
+        self.clients[at].leaving = false;
+        self.join(at, now_ms, random);
+    }
+
+    fn depart(&mut self, instance: &str, random: &mut Random) {
+        self.members.remove(instance);
+        self.owner.retain(|_, owner| owner != instance);
         self.rebalance(random);
     }
 
@@ -224,11 +252,18 @@ impl Group {
         if !self.is_member(client) {
             return Wish::Nothing;
         }
-        let go: Vec<PartitionId> =
-            client.assigned.keys().filter(|id| !mine(&self.target, id)).copied().collect();
+        let go: Vec<PartitionId> = client
+            .assigned
+            .keys()
+            .filter(|id| client.leaving || !mine(&self.target, id))
+            .copied()
+            .collect();
         if !go.is_empty() {
             self.clients[at].changing = true;
             return Wish::Revoked(go, false);
+        }
+        if client.leaving {
+            return Wish::Nothing;
         }
         // What moves on before it was taken up is free.
         let held = &client.assigned;
@@ -272,7 +307,13 @@ impl Group {
         client.assigned.retain(|id, _| !ids.contains(id));
         if is_member {
             let name = client.instance.clone();
+            let leaves = client.leaving && client.assigned.is_empty();
             self.owner.retain(|id, owner| *owner != name || !ids.contains(id));
+            if leaves {
+                self.depart(&name, random);
+            }
+        } else if client.leaving {
+            // There is no place to come back to.
         } else if client.assigned.is_empty() && !client.fenced {
             self.join(at, now_ms, random);
         }

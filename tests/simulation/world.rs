@@ -324,6 +324,8 @@ impl World {
             health: Arc::clone(&health),
             progress,
             memory: Arc::clone(&self.memory),
+            shelf: Arc::default(),
+            rejoin: Arc::default(),
         };
         let kafka = shared(SimKafka { node: node.clone(), instance });
         let made = unless_crashed(|| {
@@ -468,6 +470,8 @@ fn settings(data_dir: &Path, workers: usize) -> PipelineSettings {
         tenants_shown: 0,
         record_bytes_max: Default::default(),
         changelog_slack_bytes: CHANGELOG_SLACK_BYTES,
+        standbys: 0,
+        state_kept: Duration::from_secs(86_400),
         control_id: None,
     }
 }

@@ -91,6 +91,11 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(*bytes))
     }
 
+    /// Whether nothing follows: a field that came later may be absent.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// A value must end where its last field does.
     pub(super) fn end(self) -> Result<(), Corrupt> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.what) }

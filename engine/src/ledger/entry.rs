@@ -45,6 +45,8 @@ pub struct Entry<'a> {
     pub ttl_ms: i64,
     /// The edit that won, if any.
     pub edited_at_ms: Option<i64>,
+    /// Versions of it stand beside it, in rows of their own.
+    pub has_versions: bool,
     /// `lethe.v1.Kind`.
     pub kind: u8,
     /// Who sent it: what a scope of one user covers.
@@ -62,6 +64,8 @@ const HAS_RECIPIENTS: u8 = 1 << 2;
 const HAS_DELIVERED: u8 = 1 << 3;
 const HAS_TTL: u8 = 1 << 4;
 const HAS_EDITED: u8 = 1 << 5;
+/// Nothing follows for it: the versions have rows of their own.
+const HAS_VERSIONS: u8 = 1 << 6;
 
 impl<'a> Entry<'a> {
     /// An entry that knows nothing but its state.
@@ -77,6 +81,7 @@ impl<'a> Entry<'a> {
             inline: [0; RECIPIENTS_INLINE_MAX],
             ttl_ms: 0,
             edited_at_ms: None,
+            has_versions: false,
             kind: 0,
             sender: "",
         }
@@ -130,6 +135,7 @@ impl<'a> Entry<'a> {
             (HAS_DELIVERED, self.delivered != 0),
             (HAS_TTL, self.ttl_ms != 0),
             (HAS_EDITED, self.edited_at_ms.is_some()),
+            (HAS_VERSIONS, self.has_versions),
         ];
         let fields = present.iter().fold(0, |sum, &(bit, is)| if is { sum | bit } else { sum });
         if fields == 0 {
@@ -197,6 +203,7 @@ impl<'a> Entry<'a> {
         if fields & HAS_EDITED != 0 {
             entry.edited_at_ms = Some(reader.i64()?);
         }
+        entry.has_versions = fields & HAS_VERSIONS != 0;
         reader.end()?;
         Ok(entry)
     }
@@ -234,6 +241,10 @@ mod tests {
         condemned.write(&mut value);
         assert_eq!(value, [2, 4]);
         assert_eq!(Entry::read(&value).unwrap(), condemned);
+        let versioned = Entry { has_versions: true, ..condemned };
+        versioned.write(&mut value);
+        assert_eq!(value, [2, 4, HAS_VERSIONS]);
+        assert_eq!(Entry::read(&value).unwrap(), versioned);
     }
 
     #[test]

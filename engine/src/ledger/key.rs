@@ -31,12 +31,19 @@ pub mod tag {
     pub const SWEEP: u8 = b'S';
     /// A tenant's books: tenant.
     pub const BOOKS: u8 = b'T';
+    /// A version that stands beside others: the record's home (of a profile or config item at time 0),
+    /// then the version's time.
+    pub const VERSION: u8 = b'V';
+    /// An erasure: its control record's offset.
+    pub const ERASURE: u8 = b'X';
 }
 
 /// Where a time that no row can reach is written: after every valid time (the year 9999 and its end).
 pub const TIME_MAX_MS: i64 = (1 << 48) - 1;
 
 const TIME_BYTES: usize = 6;
+/// Behind an id that something follows: a byte that no UTF-8 text has.
+const ID_END: u8 = 0xFF;
 
 /// A record's home: all that its keys are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +68,18 @@ impl Home<'_> {
     pub fn write_recipient(&self, recipient_hash: u64, key: &mut Vec<u8>) {
         self.write(tag::RECIPIENT, key);
         key.extend_from_slice(&recipient_hash.to_be_bytes());
+    }
+
+    /// Writes the key of a version that stands beside others.
+    pub fn write_version(&self, version_ms: i64, key: &mut Vec<u8>) {
+        self.write_versions(key);
+        push_time(key, version_ms);
+    }
+
+    /// Writes the start that the versions of a record share, and nothing else.
+    pub fn write_versions(&self, key: &mut Vec<u8>) {
+        self.write(tag::VERSION, key);
+        key.push(ID_END);
     }
 
     /// Writes the key of an alarm.
@@ -143,6 +162,28 @@ pub fn end_of_prefix(key: &mut Vec<u8>) {
 /// Reads the home from a key of an entry, a kept entry or (its hash left off) a recipient.
 pub fn read_home(key: &[u8]) -> Result<Home<'_>, Corrupt> {
     home_in(key.get(1..).unwrap_or_default()).ok_or(Corrupt("home key"))
+}
+
+/// Reads home and version time from a version's key.
+pub fn read_version(key: &[u8]) -> Result<(Home<'_>, i64), Corrupt> {
+    let corrupt = Corrupt("version key");
+    let at = key.len().checked_sub(TIME_BYTES + 1).ok_or(corrupt)?;
+    let (home, version) = key.split_at_checked(at).ok_or(corrupt)?;
+    let version = version.get(1..).and_then(time_in).ok_or(corrupt)?;
+    Ok((read_home(home)?, version.0))
+}
+
+/// Writes a key that is a tag and a number ([`tag::ERASURE`]).
+pub fn numbered(tag: u8, number: i64, key: &mut Vec<u8>) {
+    key.clear();
+    key.push(tag);
+    key.extend_from_slice(&number.max(0).to_be_bytes());
+}
+
+/// Reads the number from a key that [`numbered`] wrote.
+pub fn read_number(key: &[u8]) -> Result<i64, Corrupt> {
+    let number = key.get(1..).and_then(|rest| <[u8; 8]>::try_from(rest).ok());
+    number.map(i64::from_be_bytes).ok_or(Corrupt("numbered key"))
 }
 
 /// Reads deadline and home from an alarm's key.

@@ -1,7 +1,7 @@
 //! The newest version of a profile or a config item, and where versions of it are live.
 
 use super::Corrupt;
-use super::bytes::{Reader, push_i64, push_optional_i64};
+use super::bytes::{Reader, push_i64, push_optional_i64, push_u64};
 use crate::Storage;
 
 /// The newest version of one profile or config item.
@@ -15,13 +15,17 @@ pub struct Latest {
     pub stored_ms: Option<i64>,
     /// The same of `transit.*`.
     pub transit_ms: Option<i64>,
+    /// The version under the plain record key on `store.*`; newer ones stand beside it.
+    pub plain_ms: Option<i64>,
+    /// How many versions on `store.*` have rows of their own.
+    pub beside: u32,
 }
 
 impl Latest {
     /// A record of which nothing is out yet.
     #[must_use]
     pub const fn new(newest_ms: i64, removed: bool) -> Self {
-        Self { newest_ms, removed, stored_ms: None, transit_ms: None }
+        Self { newest_ms, removed, stored_ms: None, transit_ms: None, plain_ms: None, beside: 0 }
     }
 
     /// The live version of a storage.
@@ -48,17 +52,29 @@ impl Latest {
         value.push(u8::from(self.removed));
         push_optional_i64(value, self.stored_ms);
         push_optional_i64(value, self.transit_ms);
+        // Most records have one version, under the plain key.
+        if self.plain_ms != self.stored_ms || self.beside > 0 {
+            push_optional_i64(value, self.plain_ms);
+            push_u64(value, u64::from(self.beside));
+        }
     }
 
     /// Reads it from a row's value.
     pub fn read(value: &[u8]) -> Result<Self, Corrupt> {
         let mut reader = Reader::new(value, "latest version");
-        let latest = Self {
+        let mut latest = Self {
             newest_ms: reader.i64()?,
             removed: reader.byte()? != 0,
             stored_ms: reader.optional_i64()?,
             transit_ms: reader.optional_i64()?,
+            plain_ms: None,
+            beside: 0,
         };
+        latest.plain_ms = latest.stored_ms;
+        if !reader.is_empty() {
+            latest.plain_ms = reader.optional_i64()?;
+            latest.beside = reader.u32()?;
+        }
         reader.end()?;
         Ok(latest)
     }
@@ -72,10 +88,14 @@ mod tests {
     /// Persisted bytes are forever: what these were, they stay.
     #[test]
     fn golden_bytes() {
-        let latest = Latest { stored_ms: Some(3), ..Latest::new(4, true) };
+        let latest = Latest { stored_ms: Some(3), plain_ms: Some(3), ..Latest::new(4, true) };
         let mut value = Vec::new();
         latest.write(&mut value);
         assert_eq!(value, [8, 1, 1, 6, 0]);
         assert_eq!(Latest::read(&value).unwrap(), latest);
+        let beside = Latest { plain_ms: Some(2), beside: 1, ..latest };
+        beside.write(&mut value);
+        assert_eq!(value, [8, 1, 1, 6, 0, 1, 4, 1]);
+        assert_eq!(Latest::read(&value).unwrap(), beside);
     }
 }

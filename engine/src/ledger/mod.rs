@@ -13,6 +13,7 @@ mod bytes;
 mod control;
 mod conversation;
 mod entry;
+mod erasure;
 pub mod key;
 mod latest;
 mod reason;
@@ -22,6 +23,7 @@ pub use books::{Books, Floor, Line, NOTHING_MS};
 pub use control::{Control, Remembered};
 pub use conversation::Conversation;
 pub use entry::{Entry, RECIPIENTS_INLINE_MAX, State};
+pub use erasure::{ErasureCounts, ErasureRow};
 pub use latest::Latest;
 pub use sweep::Sweep;
 
@@ -45,8 +47,12 @@ pub fn forget(key: &[u8], value: &[u8], line_of: &dyn Fn(&[u8]) -> i64) -> bool 
         Some(&(key::tag::ENTRY | key::tag::RECIPIENT)) => {
             key::time_in(rest).map(|(time_ms, _)| time_ms)
         }
-        // The newest version makes older ones known: it may go when they would be over anyway.
-        Some(&key::tag::LATEST) => Latest::read(value).ok().map(|latest| latest.newest_ms),
+        // The newest version makes older ones known: it may go when they would be over anyway, and
+        // nothing stands beside it.
+        Some(&key::tag::LATEST) => Latest::read(value)
+            .ok()
+            .filter(|latest| latest.beside == 0)
+            .map(|latest| latest.newest_ms),
         _ => None,
     };
     time_ms.is_some_and(|time_ms| time_ms <= line_of(tenant))

@@ -1,13 +1,15 @@
 //! One tenant's records at one moment: what every decision reads and writes.
 //!
-//! Invariant: every removal passes [`Case::finish`], where holds and minimum are checked at that moment.
+//! Invariant: every removal passes [`Case::gate`] or [`crate::policy::verdict()`], where holds and minimum are checked at that moment.
 
 use crate::ledger::key::{self, Home, tag};
 use crate::ledger::{Books, Conversation, Entry, Ledger, State};
 use crate::lifecycle::Effects;
-use crate::lifecycle::effect::{PolicyOffset, Tags};
+use crate::lifecycle::effect::{PolicyOffset, Tags, Under};
 use crate::policy::duration::SECOND_MS;
-use crate::policy::{End, Facts, Keep, Reason, Rules, View};
+use crate::policy::{
+    End, Facts, Keep, Reason, Rules, TenantErasures, TenantHolds, View, conversation_of,
+};
 use crate::{Class, Storage};
 
 /// A tenant as it is cached: everything here can be read from the ledger again.
@@ -52,11 +54,21 @@ pub(super) enum Place {
     Kept,
 }
 
+/// What holds and erasures say of one tenant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Requests<'c> {
+    pub(super) holds: Option<&'c TenantHolds>,
+    pub(super) erasures: Option<&'c TenantErasures>,
+    /// The hold on tenant `*`.
+    pub(super) stop: PolicyOffset,
+}
+
 /// One tenant's records at one moment.
 pub(super) struct Case<'c, L> {
     pub(super) class: Class,
     pub(super) name: &'c str,
     pub(super) tenant: &'c mut Tenant,
+    pub(super) requests: Requests<'c>,
     pub(super) desk: &'c mut Desk,
     pub(super) ledger: &'c mut L,
     pub(super) now_ms: i64,
@@ -74,6 +86,9 @@ impl<L: Ledger> Case<'_, L> {
             rules: &self.tenant.rules,
             books: &self.tenant.books,
             conversation,
+            holds: self.requests.holds,
+            erasures: self.requests.erasures,
+            stop: self.requests.stop,
             stopped: self.desk.stopped,
             now_ms: self.now_ms,
         }
@@ -92,8 +107,7 @@ impl<L: Ledger> Case<'_, L> {
         if self.tenant.books.conversations == 0 || self.class != Class::Message {
             return Ok(None);
         }
-        let conversation = id.split_once('/').map_or(id, |(conversation, _)| conversation);
-        key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut self.desk.key);
+        key::of_tenant(tag::CONVERSATION, self.name, conversation_of(id), &mut self.desk.key);
         let mut value = std::mem::take(&mut self.desk.value);
         let found = self.ledger.get(&self.desk.key, &mut value)?;
         let conversation = found.then(|| Conversation::read(&value)).transpose();
@@ -134,7 +148,7 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     /// Writes an entry where it belongs. What a cursor has passed would be taken for ended in the range:
-    /// it is kept instead, with an alarm.
+    /// it is kept instead, with an alarm. So is what is condemned: all that waits is found there.
     pub(super) fn put(
         &mut self,
         found: Option<Place>,
@@ -155,7 +169,8 @@ impl<L: Ledger> Case<'_, L> {
         let is_out = matches!(entry.state, State::Live | State::Condemned(_));
         let passed = books.has_forgotten(time_ms, id)
             || (is_out && books.line(entry.storage).has_passed(time_ms, id));
-        if found == Some(Place::Kept) || passed {
+        let condemned = matches!(entry.state, State::Condemned(_));
+        if found == Some(Place::Kept) || passed || condemned {
             if found == Some(Place::Range) {
                 Home { tenant: self.name, time_ms, id }.write(tag::ENTRY, &mut self.desk.key);
                 self.ledger.delete(&self.desk.key);
@@ -180,10 +195,10 @@ impl<L: Ledger> Case<'_, L> {
         self.write(tag::KEPT, time_ms, id, entry);
         let conversation = self.conversation(id)?;
         let view = self.view(conversation);
-        let facts = Facts::of(time_ms, entry);
+        let facts = Facts::of(time_ms, id, entry);
         let at_ms = match entry.state {
             State::Condemned(_) => match crate::policy::keep(&facts, &view) {
-                Some(Keep::Stop | Keep::Hold { .. }) => None,
+                Some(Keep::Stop { .. } | Keep::Hold { .. }) => None,
                 Some(Keep::Minimum { until_ms }) => Some(until_ms),
                 None => Some(self.now_ms + 1),
             },
@@ -208,7 +223,7 @@ impl<L: Ledger> Case<'_, L> {
         books.kept = books.kept.saturating_sub(1);
     }
 
-    fn write(&mut self, tag: u8, time_ms: i64, id: &str, entry: &Entry<'_>) {
+    pub(super) fn write(&mut self, tag: u8, time_ms: i64, id: &str, entry: &Entry<'_>) {
         let mut value = std::mem::take(&mut self.desk.value);
         entry.write(&mut value);
         Home { tenant: self.name, time_ms, id }.write(tag, &mut self.desk.key);
@@ -243,6 +258,12 @@ impl<L: Ledger> Case<'_, L> {
         }
     }
 
+    /// Whether a hold keeps the storage's cursor from ever coming to this time.
+    pub(super) fn is_frozen(&self, storage: Storage, time_ms: i64) -> bool {
+        let frozen_from_ms = self.view(None).frozen_from_ms();
+        storage == Storage::Stored && frozen_from_ms.is_some_and(|from_ms| time_ms >= from_ms)
+    }
+
     /// When content of this time is due to be passed by its cursor (Unix ms).
     pub(super) fn passes_at_ms(&self, storage: Storage, time_ms: i64) -> Option<i64> {
         let view = self.view(None);
@@ -255,10 +276,15 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     /// Makes sure that live content ends in time: by its tenant's cursor, or by an alarm of its own.
-    pub(super) fn watch(&mut self, conversation: Option<Conversation>, facts: &Facts, id: &str) {
+    pub(super) fn watch(
+        &mut self,
+        conversation: Option<Conversation>,
+        facts: &Facts<'_>,
+        id: &str,
+    ) {
         let passes_at_ms = self.passes_at_ms(facts.storage, facts.time_ms);
         if let Some(at_ms) = passes_at_ms
-            && self.tenant.rules.hold.is_none()
+            && !self.is_frozen(facts.storage, facts.time_ms)
         {
             self.look_at(at_ms);
         }
@@ -272,43 +298,44 @@ impl<L: Ledger> Case<'_, L> {
         }
     }
 
-    /// The gate: a record whose life has ended gets its tombstone, or is condemned while something keeps
-    /// it. Returns whether it is gone. What becomes of its entry is the caller's to write.
-    pub(super) fn finish(
+    /// The gate: a record whose life has ended may go, or is to be condemned while something keeps it. What
+    /// becomes of it is the caller's to write.
+    pub(super) fn gate(
         &mut self,
         conversation: Option<Conversation>,
-        facts: &Facts,
+        facts: &Facts<'_>,
         reason: Reason,
-        id: &str,
-    ) -> bool {
+    ) -> Option<End> {
         let facts = Facts { ended: Some(reason), ..*facts };
         let view = self.view(conversation);
+        let end = view.end_of(reason, &facts);
         match crate::policy::keep(&facts, &view) {
-            Some(Keep::Minimum { until_ms }) => self.set_alarm(until_ms, facts.time_ms, id),
-            Some(Keep::Stop | Keep::Hold { .. }) => {}
-            None => {
-                let policy = view.policy_of(reason);
-                self.bury(facts.storage, id, End { reason, policy });
-                return true;
-            }
+            Some(Keep::Minimum { until_ms }) => self.set_alarm(until_ms, facts.time_ms, facts.id),
+            Some(Keep::Stop { .. } | Keep::Hold { .. }) => {}
+            None => return Some(end),
         }
-        false
+        None
     }
 
     /// Emits a tombstone that the verdict allows.
-    pub(super) fn bury(&mut self, storage: Storage, id: &str, end: End) {
-        self.effects.tombstone(storage, self.name, id, end.reason, end.policy);
+    pub(super) fn bury(&mut self, storage: Storage, id: &str, under: Under, end: End) {
+        self.effects.tombstone(storage, self.name, id, under, end);
         let line = self.books_mut().line_mut(storage);
         line.live = line.live.saturating_sub(1);
     }
 
     /// Emits the content of the event at hand.
-    pub(super) fn emit(&mut self, conversation: Option<Conversation>, facts: &Facts, id: &str) {
+    pub(super) fn emit(
+        &mut self,
+        conversation: Option<Conversation>,
+        facts: &Facts<'_>,
+        under: Under,
+    ) {
         let tags = self.tags(conversation, facts);
-        self.effects.content(facts.storage, self.name, id, tags);
+        self.effects.content(facts.storage, self.name, facts.id, under, tags);
     }
 
-    fn tags(&self, conversation: Option<Conversation>, facts: &Facts) -> Tags {
+    fn tags(&self, conversation: Option<Conversation>, facts: &Facts<'_>) -> Tags {
         let view = self.view(conversation);
         let (retention_ms, policy): (Option<i64>, PolicyOffset) = match facts.storage {
             Storage::Stored => {
@@ -331,13 +358,14 @@ impl<L: Ledger> Case<'_, L> {
     }
 }
 
-impl Facts {
+impl<'a> Facts<'a> {
     /// What a verdict needs to know of an entry.
-    pub(super) fn of(time_ms: i64, entry: &Entry<'_>) -> Self {
+    pub(super) fn of(time_ms: i64, id: &'a str, entry: &Entry<'a>) -> Self {
         let ended = match entry.state {
             State::Condemned(reason) => Some(reason),
             State::Early | State::Live | State::Gone => None,
         };
-        Self { storage: entry.storage, time_ms, ttl_ms: entry.ttl_ms, ended }
+        let (storage, ttl_ms) = (entry.storage, entry.ttl_ms);
+        Self { id, sender: entry.sender, storage, time_ms, ttl_ms, ended }
     }
 }

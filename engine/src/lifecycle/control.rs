@@ -8,13 +8,11 @@ use super::engine::Engine;
 use super::{Audit, Effects};
 use crate::ledger::key::{self, tag};
 use crate::ledger::{Control, Conversation, Corrupt, Floor, Ledger, Remembered, Rows};
-use crate::policy::{ControlRecord, Reason, Retention, Statement, Subject, Terms};
+use crate::policy::{ControlRecord, Hold, Reason, Retention, Statement, Subject, Terms};
 use crate::{Class, Storage};
 
 /// So many conversations' rows are read at once.
 const SLICE_ROWS_MAX: usize = 1_024;
-/// The sweep that follows a suspension runs after those that control records caused.
-const RESUMED: i64 = i64::MAX;
 
 impl Engine {
     /// Applies a control record, in the order of the control topic. One that has been applied is passed over.
@@ -138,7 +136,9 @@ impl Engine {
         if let Some(name) = subject.tenant() {
             self.case(ledger, name, now_ms, effects)?;
         }
-        control.in_force = Some(record);
+        let before = control.in_force.filter(|before| before.body.is_some());
+        let before = before.map(|before| before.offset);
+        control.in_force = Some(record.clone());
         self.put_control(ledger, control_key, &control);
         let mut audit = Audit::ControlInForce { offset };
         match (subject, statement) {
@@ -169,12 +169,19 @@ impl Engine {
             }
             (Subject::Hold, statement) => {
                 let hold = match statement {
-                    Some(Statement::Hold(hold)) => Some((hold.tenant, offset)),
+                    Some(Statement::Hold(hold)) => Some((hold, offset)),
                     _ => None,
                 };
-                self.change_hold(ledger, control_key, hold, now_ms, offset, effects)?;
+                self.change_hold(ledger, control_key, hold, now_ms, effects)?;
             }
-            (Subject::Erasure | Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
+            (Subject::Erasure, statement) => {
+                let erasure = match statement {
+                    Some(Statement::Erasure(erasure)) => Some(erasure),
+                    _ => None,
+                };
+                self.change_erasure(ledger, control_key, before, erasure, &record, at_ms, effects)?;
+            }
+            (Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
         }
         effects.audit(control_key, audit);
         Ok(())
@@ -191,34 +198,19 @@ impl Engine {
         &mut self,
         ledger: &mut L,
         control_key: &str,
-        hold: Option<(Option<String>, i64)>,
+        hold: Option<(Hold, i64)>,
         now_ms: i64,
-        number: i64,
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
-        let before = self.holds.get(control_key).cloned();
-        for tenant in
-            [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref())
-        {
-            // Read before the change, so that the difference is seen.
-            self.case(ledger, tenant, now_ms, effects)?;
-        }
-        self.holds.remove(control_key);
-        if let Some((tenant, offset)) = &hold {
-            self.holds.insert(control_key.to_owned(), (tenant.clone(), *offset));
-        }
-        for tenant in
-            [&before, &hold].into_iter().flatten().filter_map(|(tenant, _)| tenant.as_deref())
-        {
-            let now_held = self.hold_on(tenant);
+        let before = self.holds.change(control_key, hold);
+        if let Some(tenant) = before.as_ref().and_then(Hold::tenant) {
             let mut case = self.case(ledger, tenant, now_ms, effects)?;
-            let was_held = std::mem::replace(&mut case.tenant.rules.hold, now_held);
-            if was_held.is_some() && now_held.is_none() {
-                case.begin_sweep(number, None, false);
+            case.sweep_kept();
+            if case.tenant.books.latest_ms() >= 0 {
                 case.look_at(now_ms);
             }
         }
-        self.set_stopped(ledger, number);
+        self.set_stopped(ledger);
         Ok(())
     }
 
@@ -232,15 +224,15 @@ impl Engine {
         if self.suspended != suspended {
             self.suspended = suspended;
             self.touch_partition();
-            self.set_stopped(ledger, RESUMED);
+            self.set_stopped(ledger);
         }
         Ok(())
     }
 
-    fn set_stopped<L: Ledger>(&mut self, ledger: &mut L, number: i64) {
+    fn set_stopped<L: Ledger>(&mut self, ledger: &mut L) {
         let stopped = self.is_stopped();
         if std::mem::replace(&mut self.desk.stopped, stopped) && !stopped {
-            self.sweep_all(ledger, number);
+            self.sweep_all_kept(ledger);
         }
     }
 }
@@ -259,12 +251,7 @@ impl<L: Ledger> Case<'_, L> {
         set(&mut self.tenant.rules);
         self.note_flip(&before, at_ms, offset);
         self.note_end(&before, at_ms);
-        let minimum_ms = self.tenant.rules.terms.minimum_ms;
-        if minimum_ms < before.terms.minimum_ms {
-            self.begin_sweep(offset, None, false);
-        } else {
-            self.sweep_kept(offset);
-        }
+        self.sweep_kept();
         self.look_at(self.now_ms);
         // The books exist from now on, in every partition.
         self.books_mut();
@@ -408,7 +395,7 @@ impl<L: Ledger> Case<'_, L> {
         let mut row_key = Vec::new();
         key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);
         self.put_conversation(&row_key, before.is_some(), retention, before, at_ms);
-        self.begin_sweep(offset, Some(conversation), false);
+        self.sweep_conversation(offset, conversation);
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! What the engine wants done: the outputs of one batch, as values.
 
+use std::fmt::Write as _;
+
 use crate::Storage;
-use crate::policy::Reason;
+use crate::ledger::ErasureCounts;
+use crate::policy::{End, Reason};
 
 /// What became of an input record; the `outcome` label of `lethe_records_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,11 +111,44 @@ pub enum Audit {
         /// Its offset.
         offset: i64,
     },
+    /// An erasure has been carried out in this partition.
+    ErasureDone {
+        /// Its control record.
+        offset: i64,
+        /// Since when it is in force (Unix ms).
+        at_ms: i64,
+        /// What it found here.
+        counts: ErasureCounts,
+    },
     /// The tenant's end of use has come into force.
     TenantEnded {
         /// The terms record that said so.
         offset: i64,
     },
+}
+
+impl Audit {
+    /// Whether it is a fact of this partition alone: all others are the same in each.
+    #[must_use]
+    pub const fn is_of_partition(&self) -> bool {
+        match self {
+            Self::ErasureDone { .. } => true,
+            Self::ControlInForce { .. }
+            | Self::ControlWaiting { .. }
+            | Self::ControlRefused { .. }
+            | Self::ControlNotInForce { .. }
+            | Self::TenantEnded { .. } => false,
+        }
+    }
+}
+
+/// Under which key a record is on its output topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// Its record key.
+    Plain,
+    /// The record key and the version's time (Unix ms): beside the others.
+    Version(i64),
 }
 
 /// The effects of a batch, in order, in buffers that are used again.
@@ -174,8 +210,15 @@ impl Effects {
         })
     }
 
-    pub(crate) fn content(&mut self, storage: Storage, tenant: &str, id: &str, tags: Tags) {
-        self.push(Kind::Content { storage, tags }, tenant, id);
+    pub(crate) fn content(
+        &mut self,
+        storage: Storage,
+        tenant: &str,
+        id: &str,
+        under: Under,
+        tags: Tags,
+    ) {
+        self.push(Kind::Content { storage, tags }, tenant, id, under);
     }
 
     pub(crate) fn tombstone(
@@ -183,10 +226,11 @@ impl Effects {
         storage: Storage,
         tenant: &str,
         id: &str,
-        reason: Reason,
-        policy: PolicyOffset,
+        under: Under,
+        end: End,
     ) {
-        self.push(Kind::Tombstone { storage, reason, policy }, tenant, id);
+        let End { reason, policy, .. } = end;
+        self.push(Kind::Tombstone { storage, reason, policy }, tenant, id, under);
     }
 
     pub(crate) fn audit(&mut self, key: &str, what: Audit) {
@@ -198,10 +242,14 @@ impl Effects {
         self.unmatched += 1;
     }
 
-    fn push(&mut self, kind: Kind, tenant: &str, id: &str) {
+    fn push(&mut self, kind: Kind, tenant: &str, id: &str, under: Under) {
         crate::ledger::key::push_part(&mut self.keys, tenant);
         self.keys.push('/');
         self.keys.push_str(id);
+        if let Under::Version(time_ms) = under {
+            // Writing to a String cannot fail.
+            let _ = write!(self.keys, "/{time_ms}");
+        }
         self.list.push((kind, self.keys.len()));
     }
 }

@@ -1,16 +1,16 @@
 //! The lifecycle of one partition: its cache, and the way from an event to a decision.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::quality::FixedState;
 
-use super::case::{Case, Desk, Tenant};
+use super::case::{Case, Desk, Requests, Tenant};
 use super::event::Event;
 use super::look::first_time_ms;
 use super::{Effects, Outcome};
 use crate::ledger::key::{self, push_part, tag};
 use crate::ledger::{Books, Control, Corrupt, Ledger, Rows};
-use crate::policy::{Rules, Statement, Subject};
+use crate::policy::{Erasures, Holds, Rules, Statement, Subject};
 use crate::{Class, Storage};
 
 /// So many tenants are cached; beyond, the cache is emptied at the end of a batch.
@@ -30,8 +30,10 @@ pub struct Engine {
     places: HashMap<Box<str>, usize, FixedState>,
     /// The id of the record at hand, encoded as in its key.
     id: String,
-    /// The holds by their control key: the tenant (none: `*`) and the record's offset.
-    pub(super) holds: BTreeMap<String, (Option<String>, i64)>,
+    /// The holds in force.
+    pub(super) holds: Holds,
+    /// The erasures in force, and those that were withdrawn while they were carried out.
+    pub(super) erasures: Erasures,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -52,7 +54,8 @@ impl Engine {
             tenants: Vec::new(),
             places: HashMap::default(),
             id: String::new(),
-            holds: BTreeMap::new(),
+            holds: Holds::new(class),
+            erasures: Erasures::new(class),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -61,6 +64,7 @@ impl Engine {
         };
         engine.read_partition(ledger)?;
         engine.read_holds(ledger)?;
+        engine.read_erasures(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;
@@ -187,8 +191,13 @@ impl Engine {
             }
         };
         let tenant = self.tenants.get_mut(place).ok_or(Corrupt("a tenant that was just cached"))?;
+        let requests = Requests {
+            holds: self.holds.of(name),
+            erasures: self.erasures.of(name),
+            stop: self.holds.stop(),
+        };
         let desk = &mut self.desk;
-        Ok(Case { class: self.class, name, tenant, desk, ledger, now_ms, effects })
+        Ok(Case { class: self.class, name, tenant, requests, desk, ledger, now_ms, effects })
     }
 
     fn read_tenant<L: Ledger>(&mut self, ledger: &mut L, name: &str) -> Result<Tenant, L::Error> {
@@ -207,7 +216,6 @@ impl Engine {
             rules.terms_policy = Some(offset);
         }
         rules.ended = books.ended_at_ms.is_some();
-        rules.hold = self.hold_on(name);
         Ok(Tenant { books, rules, dirty: false })
     }
 
@@ -240,14 +248,8 @@ impl Engine {
         Ok(found.then(|| Control::read(&self.desk.value)).transpose()?)
     }
 
-    /// The tenant's policies have changed: what is cached of it says so.
-    pub(super) fn hold_on(&self, name: &str) -> Option<i64> {
-        let covers = |tenant: &Option<String>| tenant.as_deref() == Some(name);
-        self.holds.values().filter(|(tenant, _)| covers(tenant)).map(|(_, offset)| *offset).min()
-    }
-
     pub(super) fn is_stopped(&self) -> bool {
-        self.suspended || self.holds.values().any(|(tenant, _)| tenant.is_none())
+        self.suspended || self.holds.stop().is_some()
     }
 
     pub(super) fn touch_partition(&mut self) {
@@ -277,9 +279,9 @@ impl Engine {
                 continue;
             };
             let Some(body) = record.body else { continue };
-            let statement = Subject::Hold.statement(&body);
-            if let Ok(Statement::Hold(hold)) = statement {
-                self.holds.insert(control_key.to_owned(), (hold.tenant, record.offset));
+            let statement = Subject::Hold.statement(&body).map_err(|_| Corrupt("a hold's body"))?;
+            if let Statement::Hold(hold) = statement {
+                self.holds.change(control_key, Some((hold, record.offset)));
             }
         }
         Ok(())

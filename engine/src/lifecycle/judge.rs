@@ -4,8 +4,8 @@
 
 use super::case::{Case, Place};
 use super::message::Message;
-use crate::ledger::{Entry, Ledger, State};
-use crate::policy::{Facts, Keep, Verdict, verdict};
+use crate::ledger::{Conversation, Entry, Ledger, State};
+use crate::policy::{End, Facts, Keep, Verdict, keep, verdict};
 use crate::{Class, Storage};
 
 impl<L: Ledger> Case<'_, L> {
@@ -24,37 +24,87 @@ impl<L: Ledger> Case<'_, L> {
                 }
                 Ok(())
             }
-            State::Live | State::Condemned(_) => self.judge_content(message, place, entry),
+            State::Live | State::Condemned(_) if !self.is_out(message, place, &entry)? => Ok(()),
+            State::Live | State::Condemned(_) => {
+                let decided = verdict(&Facts::of(time_ms, id, &entry), &self.view(conversation));
+                self.carry_out(message, place, entry, decided)
+            }
         }
     }
 
-    fn judge_content(
+    /// Ends a record by what was decided before, as far as it has not ended by itself. Returns what became
+    /// of it; none: there was nothing to end.
+    pub(super) fn end_by(
+        &mut self,
+        seen_in: Place,
+        time_ms: i64,
+        id: &str,
+        end: End,
+    ) -> Result<Option<Verdict>, L::Error> {
+        let mut value = Vec::new();
+        let Some((place, entry)) = self.find(time_ms, id, &mut value)? else {
+            return Ok(None);
+        };
+        let conversation = self.conversation(id)?;
+        let message = Message { sent_at_ms: time_ms, id, conversation };
+        let has_content = matches!(entry.state, State::Live | State::Condemned(_));
+        // What waits beside the range was met there.
+        let met = place != seen_in && matches!(entry.state, State::Condemned(_));
+        if !has_content || met || !self.is_out(message, place, &entry)? {
+            return Ok(None);
+        }
+        let facts = Facts::of(time_ms, id, &entry);
+        let view = self.view(conversation);
+        let decided = match verdict(&facts, &view) {
+            Verdict::Live { .. } => match keep(&facts, &view) {
+                Some(keep) => Verdict::Kept(end, keep),
+                None => Verdict::Ended(end),
+            },
+            decided @ (Verdict::Kept(..) | Verdict::Ended(_)) => decided,
+        };
+        self.carry_out(message, place, entry, decided)?;
+        Ok(Some(decided))
+    }
+
+    /// Whether the content of an entry with content is on its topic, and its own to end.
+    fn is_out(
+        &mut self,
+        message: Message<'_>,
+        place: Place,
+        entry: &Entry<'_>,
+    ) -> Result<bool, L::Error> {
+        let Message { sent_at_ms: time_ms, id, .. } = message;
+        if place == Place::Kept {
+            return Ok(true);
+        }
+        if self.tenant.books.line(entry.storage).has_passed(time_ms, id) {
+            return Ok(false);
+        }
+        Ok(self.class == Class::Message || self.is_newest(entry.storage, time_ms, id)?)
+    }
+
+    /// Does what was decided of content that is out.
+    pub(super) fn carry_out(
         &mut self,
         message: Message<'_>,
         place: Place,
         entry: Entry<'_>,
+        decided: Verdict,
     ) -> Result<(), L::Error> {
         let Message { sent_at_ms: time_ms, id, conversation } = message;
-        let line = self.tenant.books.line(entry.storage);
-        if place == Place::Range && line.has_passed(time_ms, id) {
-            return Ok(());
-        }
-        if self.class != Class::Message && !self.is_newest(entry.storage, time_ms, id)? {
-            return Ok(());
-        }
-        let facts = Facts::of(time_ms, &entry);
-        match verdict(&facts, &self.view(conversation)) {
+        match decided {
             Verdict::Live { .. } => {
                 if place == Place::Kept {
                     return self.put_kept(true, time_ms, id, &entry);
                 }
-                self.watch(conversation, &facts, id);
+                self.watch(conversation, &Facts::of(time_ms, id, &entry), id);
                 Ok(())
             }
             Verdict::Kept(end, keep) => {
                 if entry.state != State::Condemned(end.reason) {
                     let condemned = Entry { state: State::Condemned(end.reason), ..entry };
                     self.put(Some(place), time_ms, id, &condemned)?;
+                    self.condemned_version(time_ms, id, entry.storage, end.reason)?;
                 }
                 if let Keep::Minimum { until_ms } = keep {
                     self.set_alarm(until_ms, time_ms, id);
@@ -62,7 +112,12 @@ impl<L: Ledger> Case<'_, L> {
                 Ok(())
             }
             Verdict::Ended(end) => {
-                self.bury(entry.storage, id, end);
+                match self.class {
+                    Class::Message => self.bury_message(time_ms, id, &entry, end)?,
+                    Class::Profile | Class::Config => {
+                        self.bury_version(time_ms, id, entry.storage, end)?;
+                    }
+                }
                 self.leave(message, place, entry.storage)
             }
         }
@@ -75,25 +130,20 @@ impl<L: Ledger> Case<'_, L> {
         place: Place,
         storage: Storage,
     ) -> Result<(), L::Error> {
-        let Message { sent_at_ms: time_ms, id, .. } = message;
-        if self.class != Class::Message
-            && let Some(mut latest) = self.latest(id)?
-        {
-            *latest.live_ms_mut(storage) = None;
-            self.put_latest(id, &latest);
-        }
         let gone = Entry::bare(State::Gone, storage);
         match place {
-            Place::Range => self.put(Some(place), time_ms, id, &gone),
+            Place::Range => self.put(Some(place), message.sent_at_ms, message.id, &gone),
             Place::Kept => self.release_kept(message, &gone),
         }
     }
 
-    /// A kept entry without content stays while its conversation's horizon or a cursor is behind it.
+    /// A kept entry without content goes back to the range where a cursor is still to come, and stays while
+    /// its conversation's horizon is behind.
     fn release_kept(&mut self, message: Message<'_>, entry: &Entry<'_>) -> Result<(), L::Error> {
         let Message { sent_at_ms: time_ms, id, conversation } = message;
-        let behind = self.is_behind(conversation, time_ms);
-        if behind || !self.tenant.books.has_forgotten(time_ms, id) {
+        if !self.tenant.books.has_forgotten(time_ms, id) {
+            self.write(crate::ledger::key::tag::ENTRY, time_ms, id, entry);
+        } else if self.is_behind(conversation, time_ms) {
             return self.put_kept(true, time_ms, id, entry);
         }
         self.drop_kept(time_ms, id);
@@ -102,13 +152,8 @@ impl<L: Ledger> Case<'_, L> {
 
     /// Whether a conversation's own horizon has not reached this time, so that content of it could still
     /// be stored.
-    fn is_behind(&self, conversation: Option<crate::ledger::Conversation>, time_ms: i64) -> bool {
+    fn is_behind(&self, conversation: Option<Conversation>, time_ms: i64) -> bool {
         conversation.is_some() && time_ms > self.view(conversation).horizon_ms(Storage::Stored)
-    }
-
-    /// Whether a version is the one whose content is out on this storage's topic.
-    fn is_newest(&mut self, storage: Storage, time_ms: i64, id: &str) -> Result<bool, L::Error> {
-        Ok(self.latest(id)?.is_some_and(|latest| latest.live_ms(storage) == Some(time_ms)))
     }
 
     /// A cursor passes a row of the range. What ends here needs no write: the cursor says it.
@@ -142,7 +187,7 @@ impl<L: Ledger> Case<'_, L> {
 
     fn pass_content(
         &mut self,
-        conversation: Option<crate::ledger::Conversation>,
+        conversation: Option<Conversation>,
         time_ms: i64,
         id: &str,
         entry: Entry<'_>,
@@ -150,15 +195,20 @@ impl<L: Ledger> Case<'_, L> {
         if self.class != Class::Message && !self.is_newest(entry.storage, time_ms, id)? {
             return Ok(());
         }
-        let facts = Facts::of(time_ms, &entry);
-        match verdict(&facts, &self.view(conversation)) {
+        match verdict(&Facts::of(time_ms, id, &entry), &self.view(conversation)) {
             Verdict::Live { .. } => self.keep(time_ms, id, &entry),
             Verdict::Kept(end, _) => {
                 let condemned = Entry { state: State::Condemned(end.reason), ..entry };
-                self.keep(time_ms, id, &condemned)
+                self.keep(time_ms, id, &condemned)?;
+                self.condemned_version(time_ms, id, entry.storage, end.reason)
             }
             Verdict::Ended(end) => {
-                self.bury(entry.storage, id, end);
+                match self.class {
+                    Class::Message => self.bury_message(time_ms, id, &entry, end)?,
+                    Class::Profile | Class::Config => {
+                        self.pass_version(time_ms, id, entry.storage, end)?;
+                    }
+                }
                 if self.is_behind(conversation, time_ms) {
                     return self.keep(time_ms, id, &Entry::bare(State::Gone, entry.storage));
                 }

@@ -164,9 +164,6 @@ impl<L: Ledger> Case<'_, L> {
     /// that is left is overdue (Unix ms), if the budget ran out.
     fn look(&mut self, budget: &mut Budget) -> Result<Option<i64>, L::Error> {
         self.cancel_look();
-        if self.tenant.rules.hold.is_some() {
-            return Ok(None);
-        }
         self.carry_out_end(self.now_ms);
         for storage in [Storage::Transit, Storage::Stored] {
             if !self.advance(storage, budget)? {
@@ -268,6 +265,9 @@ impl<L: Ledger> Case<'_, L> {
             return Ok(None);
         };
         let time_ms = key::read_home(row)?.time_ms;
+        if self.is_frozen(storage, time_ms) {
+            return Ok(None);
+        }
         if time_ms <= self.view(None).horizon_ms(storage) {
             // It has ended: what holds the cursor back is the minimum.
             return Ok(Some(time_ms.saturating_add(self.tenant.rules.terms.minimum_ms)));
@@ -281,7 +281,10 @@ impl<L: Ledger> Case<'_, L> {
     /// When the last row of the tenant can be forgotten (Unix ms): an idle tenant's ids go as well.
     fn forgets_at_ms(&self) -> Option<i64> {
         let latest_ms = self.tenant.books.latest_ms();
-        let passed = |storage| self.tenant.books.line(storage).cursor_ms >= latest_ms;
+        let passed = |storage| {
+            self.tenant.books.line(storage).cursor_ms >= latest_ms
+                || self.is_frozen(storage, latest_ms)
+        };
         let at_ms = |storage| match storage {
             Storage::Stored if !self.tenant.rules.stores() => {
                 self.passes_at_ms(Storage::Transit, latest_ms)
@@ -314,7 +317,7 @@ impl<L: Ledger> Case<'_, L> {
         }
         self.books_mut().ended_at_ms = Some(end_ms);
         self.tenant.rules.ended = true;
-        self.sweep_kept(policy.unwrap_or_default());
+        self.sweep_kept();
         if let Some(offset) = policy {
             self.effects.audit(self.name, super::Audit::TenantEnded { offset });
         }

@@ -3,15 +3,21 @@
 //! Invariant: events of one message in any order, and any number of times, lead to the same end.
 
 use super::case::{Case, Place};
-use super::effect::Outcome;
+use super::effect::{Outcome, Under};
 use super::event::{MessageAction, Recipient, Sent};
 use crate::Storage;
-use crate::ledger::key::Home;
-use crate::ledger::{Conversation, Entry, Ledger, RECIPIENTS_INLINE_MAX, State};
-use crate::policy::{Facts, Reason, Verdict, keep, verdict};
+use crate::ledger::key::{self, Home};
+use crate::ledger::{Conversation, Entry, Ledger, RECIPIENTS_INLINE_MAX, Rows, State};
+use crate::policy::{End, Facts, Reason, Verdict, keep, verdict};
 
 /// At most so many recipients of a message are counted; beyond, only `all` or the limit ends the wait.
 pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
+
+/// So many versions' rows are read at once.
+const SLICE_ROWS_MAX: usize = 1_024;
+
+/// The value in the row of a version that has no key of its own.
+const UNDER_PLAIN: &[u8] = &[1];
 
 /// A message's time and id: with its tenant, its home.
 #[derive(Clone, Copy)]
@@ -50,6 +56,12 @@ impl<L: Ledger> Case<'_, L> {
         } else {
             self.find(sent_at_ms, id, &mut value)?
         };
+        if let Some((place, entry)) = found
+            && !self.still_lives(message, place, &entry)?
+        {
+            self.desk.found = value;
+            return Ok(Outcome::Over);
+        }
         let outcome = match action {
             MessageAction::Sent(sent) => self.sent(message, found, sent, None),
             MessageAction::Edited { edited_at_ms, sent } => {
@@ -73,10 +85,7 @@ impl<L: Ledger> Case<'_, L> {
         let (place, early) = match found {
             None => (None, Entry::bare(State::Early, Storage::Stored)),
             Some((place, entry)) if entry.state == State::Early => (Some(place), entry),
-            Some((place, entry)) => {
-                let lives = self.lives(message, place, &entry);
-                return Ok(if lives { Outcome::Known } else { Outcome::Over });
-            }
+            Some(_) => return Ok(Outcome::Known),
         };
         let admission = self.admit(message, &early, sent);
         let (state, storage) = match admission {
@@ -97,28 +106,25 @@ impl<L: Ledger> Case<'_, L> {
         }
         self.put(place, message.sent_at_ms, message.id, &entry)?;
         self.books_mut().line_mut(storage).live += 1;
-        let facts = Facts::of(message.sent_at_ms, &entry);
-        self.emit(message.conversation, &facts, message.id);
+        let facts = Facts::of(message.sent_at_ms, message.id, &entry);
+        self.emit(message.conversation, &facts, Under::Plain);
         match state {
             State::Condemned(_) => self.wait(message, &facts),
             State::Live | State::Early | State::Gone => {
                 self.watch(message.conversation, &facts, message.id);
             }
         }
-        Ok(match storage {
-            Storage::Stored => Outcome::Stored,
-            Storage::Transit => Outcome::Transit,
-        })
+        Ok(emitted(storage))
     }
 
     /// Content that is stored already ended: judged again when what keeps it has passed.
-    fn wait(&mut self, message: Message<'_>, facts: &Facts) {
+    fn wait(&mut self, message: Message<'_>, facts: &Facts<'_>) {
         let kept = keep(facts, &self.view(message.conversation));
         if let Some(crate::policy::Keep::Minimum { until_ms }) = kept {
             self.set_alarm(until_ms, message.sent_at_ms, message.id);
         }
         if let Some(at_ms) = self.passes_at_ms(Storage::Stored, message.sent_at_ms)
-            && self.tenant.rules.hold.is_none()
+            && !self.is_frozen(Storage::Stored, message.sent_at_ms)
         {
             self.look_at(at_ms);
         }
@@ -128,6 +134,8 @@ impl<L: Ledger> Case<'_, L> {
         let view = self.view(message.conversation);
         let recalled = early.recalled.then_some(Reason::Recalled);
         let stored = Facts {
+            id: message.id,
+            sender: sent.sender,
             storage: Storage::Stored,
             time_ms: message.sent_at_ms,
             ttl_ms: sent.ttl_ms,
@@ -136,7 +144,8 @@ impl<L: Ledger> Case<'_, L> {
         let line = &self.tenant.books.stored;
         let may_store = self.tenant.rules.stores()
             && message.sent_at_ms >= view.since_ms()
-            && message.sent_at_ms > line.floor_ms();
+            && message.sent_at_ms > line.floor_ms()
+            && view.opted_out_by(&stored).is_none();
         if may_store {
             let aged = message.sent_at_ms <= view.horizon_ms(Storage::Stored);
             let forgotten = line.has_passed(message.sent_at_ms, message.id);
@@ -176,20 +185,81 @@ impl<L: Ledger> Case<'_, L> {
             (None, None) if self.is_over(message) => return Ok(Outcome::Over),
             (_, None) => return Ok(Outcome::Nothing),
         };
-        if !self.lives(message, place, &entry) {
-            return Ok(Outcome::Over);
+        let facts = Facts::of(message.sent_at_ms, message.id, &entry);
+        if self.view(message.conversation).held_by(&facts).is_some() {
+            return self.edited_beside(message, place, entry, edited_at_ms);
         }
         if entry.edited_at_ms.is_some_and(|winner_ms| winner_ms >= edited_at_ms) {
             return Ok(Outcome::Known);
         }
         entry.edited_at_ms = Some(edited_at_ms);
         self.put(Some(place), message.sent_at_ms, message.id, &entry)?;
-        let facts = Facts::of(message.sent_at_ms, &entry);
-        self.emit(message.conversation, &facts, message.id);
-        Ok(match entry.storage {
-            Storage::Stored => Outcome::Stored,
-            Storage::Transit => Outcome::Transit,
-        })
+        self.emit(message.conversation, &facts, Under::Plain);
+        Ok(emitted(entry.storage))
+    }
+
+    /// An edit of what a hold covers overwrites nothing: each version stands beside the others.
+    fn edited_beside(
+        &mut self,
+        message: Message<'_>,
+        place: Place,
+        mut entry: Entry<'_>,
+        edited_at_ms: i64,
+    ) -> Result<Outcome, L::Error> {
+        let Message { sent_at_ms: time_ms, id, conversation } = message;
+        let mut row = Vec::new();
+        Home { tenant: self.name, time_ms, id }.write_version(edited_at_ms, &mut self.desk.key);
+        let known = entry.edited_at_ms == Some(edited_at_ms)
+            || self.ledger.get(&self.desk.key, &mut self.desk.value)?;
+        if known {
+            return Ok(Outcome::Known);
+        }
+        self.ledger.put(&self.desk.key, &[]);
+        if !entry.has_versions
+            && let Some(plain_ms) = entry.edited_at_ms
+        {
+            // The edit that is under the plain key is one of them.
+            self.home(time_ms, id).write_version(plain_ms, &mut row);
+            self.ledger.put(&row, UNDER_PLAIN);
+        }
+        entry.has_versions = true;
+        entry.edited_at_ms = entry.edited_at_ms.max(Some(edited_at_ms));
+        self.put(Some(place), time_ms, id, &entry)?;
+        self.books_mut().line_mut(entry.storage).live += 1;
+        let facts = Facts::of(time_ms, id, &entry);
+        self.emit(conversation, &facts, Under::Version(edited_at_ms));
+        Ok(emitted(entry.storage))
+    }
+
+    /// Emits a message's tombstone, and those of the versions beside it: they end together.
+    pub(super) fn bury_message(
+        &mut self,
+        time_ms: i64,
+        id: &str,
+        entry: &Entry<'_>,
+        end: End,
+    ) -> Result<(), L::Error> {
+        self.bury(entry.storage, id, Under::Plain, end);
+        if !entry.has_versions {
+            return Ok(());
+        }
+        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        self.home(time_ms, id).write_versions(&mut from);
+        to.extend_from_slice(&from);
+        key::end_of_prefix(&mut to);
+        loop {
+            self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
+            for (row, value) in rows.iter() {
+                let (_, version_ms) = key::read_version(row)?;
+                if value != UNDER_PLAIN {
+                    self.bury(entry.storage, id, Under::Version(version_ms), end);
+                }
+                self.ledger.delete(row);
+            }
+            if rows.len() < SLICE_ROWS_MAX {
+                return Ok(());
+            }
+        }
     }
 
     fn delivered(
@@ -199,11 +269,9 @@ impl<L: Ledger> Case<'_, L> {
         recipient: Recipient<'_>,
     ) -> Result<Outcome, L::Error> {
         let (place, mut entry) = match found {
-            None if self.is_over(message) => return Ok(Outcome::Over),
+            None if self.is_over_for_good(message) => return Ok(Outcome::Over),
             None => (None, Entry::bare(State::Early, Storage::Stored)),
-            Some((place, entry)) if entry.state == State::Early => (Some(place), entry),
-            Some((place, entry)) if self.lives(message, place, &entry) => (Some(place), entry),
-            Some(_) => return Ok(Outcome::Over),
+            Some((place, entry)) => (Some(place), entry),
         };
         if entry.state == State::Live && entry.storage == Storage::Stored {
             return Ok(Outcome::Learned);
@@ -256,7 +324,7 @@ impl<L: Ledger> Case<'_, L> {
         found: Option<(Place, Entry<'_>)>,
     ) -> Result<Outcome, L::Error> {
         match found {
-            None if self.is_over(message) => Ok(Outcome::Over),
+            None if self.is_over_for_good(message) => Ok(Outcome::Over),
             None => {
                 let mut early = Entry::bare(State::Early, Storage::Stored);
                 early.recalled = true;
@@ -269,10 +337,7 @@ impl<L: Ledger> Case<'_, L> {
                 self.put(Some(place), message.sent_at_ms, message.id, &entry)?;
                 Ok(Outcome::Learned)
             }
-            Some((place, entry)) if self.lives(message, place, &entry) => {
-                self.end(message, Some(place), entry, Reason::Recalled)
-            }
-            Some(_) => Ok(Outcome::Over),
+            Some((place, entry)) => self.end(message, Some(place), entry, Reason::Recalled),
         }
     }
 
@@ -284,28 +349,53 @@ impl<L: Ledger> Case<'_, L> {
         entry: Entry<'_>,
         reason: Reason,
     ) -> Result<Outcome, L::Error> {
-        let facts = Facts::of(message.sent_at_ms, &entry);
-        let gone = self.finish(message.conversation, &facts, reason, message.id);
-        let entry = if gone {
-            Entry::bare(State::Gone, entry.storage)
-        } else {
-            Entry { state: State::Condemned(reason), ..entry }
+        let facts = Facts::of(message.sent_at_ms, message.id, &entry);
+        let entry = match self.gate(message.conversation, &facts, reason) {
+            Some(end) => {
+                self.bury_message(message.sent_at_ms, message.id, &entry, end)?;
+                Entry::bare(State::Gone, entry.storage)
+            }
+            None => Entry { state: State::Condemned(reason), ..entry },
         };
         self.put(place, message.sent_at_ms, message.id, &entry)?;
         Ok(Outcome::Learned)
     }
 
-    /// Whether an entry with content still lives at this moment: its end may be due and not yet carried out.
-    pub(super) fn lives(&self, message: Message<'_>, place: Place, entry: &Entry<'_>) -> bool {
-        if entry.state != State::Live {
-            return false;
+    /// Whether an event can still say something of a known message. What has ended and was not carried
+    /// out yet is carried out at once: what the event says is lost, and so may not matter again.
+    fn still_lives(
+        &mut self,
+        message: Message<'_>,
+        place: Place,
+        entry: &Entry<'_>,
+    ) -> Result<bool, L::Error> {
+        match entry.state {
+            State::Early => Ok(true),
+            State::Condemned(_) | State::Gone => Ok(false),
+            State::Live => {
+                let facts = Facts::of(message.sent_at_ms, message.id, entry);
+                let decided = verdict(&facts, &self.view(message.conversation));
+                let line = self.tenant.books.line(entry.storage);
+                let passed =
+                    place == Place::Range && line.has_passed(message.sent_at_ms, message.id);
+                if passed {
+                    return Ok(false);
+                }
+                if matches!(decided, Verdict::Live { .. }) {
+                    return Ok(true);
+                }
+                self.carry_out(message, place, *entry, decided)?;
+                Ok(false)
+            }
         }
-        let line = self.tenant.books.line(entry.storage);
-        if place == Place::Range && line.has_passed(message.sent_at_ms, message.id) {
-            return false;
-        }
-        let facts = Facts::of(message.sent_at_ms, entry);
-        matches!(verdict(&facts, &self.view(message.conversation)), Verdict::Live { .. })
+    }
+
+    /// Whether nothing that is said of a message can ever matter. Before the cursors have passed it, its age is
+    /// the clock's to say, which may step back.
+    fn is_over_for_good(&self, message: Message<'_>) -> bool {
+        self.is_over(message)
+            && message.conversation.is_none()
+            && self.tenant.books.has_forgotten(message.sent_at_ms, message.id)
     }
 
     /// Whether a message that is not known is too old for anything.
@@ -313,6 +403,14 @@ impl<L: Ledger> Case<'_, L> {
         let view = self.view(message.conversation);
         message.sent_at_ms <= view.horizon_ms(Storage::Stored)
             && message.sent_at_ms <= view.horizon_ms(Storage::Transit)
+    }
+}
+
+/// What came of content that was emitted.
+const fn emitted(storage: Storage) -> Outcome {
+    match storage {
+        Storage::Stored => Outcome::Stored,
+        Storage::Transit => Outcome::Transit,
     }
 }
 

@@ -1,10 +1,14 @@
 //! What an event, a control record or the passing of time does to the ledger.
 
+mod beside;
 mod case;
 mod control;
 mod effect;
 mod engine;
+mod erasure;
 mod event;
+mod explain;
+mod forecast;
 mod judge;
 mod look;
 mod message;
@@ -14,7 +18,11 @@ mod version;
 pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
 pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
+pub use explain::{Deciding, Explanation};
+pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;
+
+use case::Case;
 
 /// How much work a look may do.
 #[derive(Clone, Copy, Debug)]

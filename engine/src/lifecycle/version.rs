@@ -1,11 +1,13 @@
 //! What an event does to a profile or a config item: the newest version counts.
 //!
-//! Invariant: of the versions of one record at most one is live on each of the class's two topics.
+//! Invariant: of the versions of one record at most one is the live one on each of the class's two topics.
+//! What a hold keeps beside it is the business of [`super::beside`].
 
+use super::beside::Beside;
 use super::case::Case;
-use super::effect::Outcome;
+use super::effect::{Outcome, Under};
 use super::event::VersionAction;
-use crate::ledger::key::{self, Home, tag};
+use crate::ledger::key::{self, tag};
 use crate::ledger::{Entry, Latest, Ledger, State};
 use crate::policy::{Facts, Keep, Reason, Verdict, keep, verdict};
 use crate::{Class, Storage};
@@ -38,31 +40,45 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     fn set(&mut self, time_ms: i64, id: &str, latest: Option<Latest>) -> Result<Outcome, L::Error> {
-        let Some((state, storage)) = self.admit_version(time_ms) else {
-            return Ok(Outcome::Over);
+        let (state, storage) = match self.admit_version(time_ms, id) {
+            Admission::Emit(state, storage) => (state, storage),
+            Admission::TooOld => return Ok(Outcome::Over),
+            Admission::Erased => {
+                // It was the newest all the same: what is older ends, and is known.
+                self.removed(time_ms, id, latest)?;
+                return Ok(Outcome::Over);
+            }
         };
         let mut next = Latest {
             newest_ms: time_ms,
             removed: false,
             ..latest.unwrap_or(Latest::new(time_ms, false))
         };
-        let other = match storage {
-            Storage::Stored => Storage::Transit,
-            Storage::Transit => Storage::Stored,
-        };
-        self.end_version(id, &mut next, other)?;
-        let older_ms = next.live_ms_mut(storage).replace(time_ms);
-        match older_ms {
-            Some(older_ms) if self.is_out(storage, older_ms, id) => {
-                self.forget_version(older_ms, id)
+        let under = match storage {
+            Storage::Stored => {
+                self.end_version(id, &mut next, Storage::Transit)?;
+                self.make_room(time_ms, id, &mut next)?
             }
-            Some(_) | None => self.books_mut().line_mut(storage).live += 1,
-        }
+            Storage::Transit => {
+                self.end_version(id, &mut next, Storage::Stored)?;
+                if let Some(older_ms) = next.transit_ms.replace(time_ms)
+                    && self.is_version_out(Storage::Transit, older_ms, id)?
+                {
+                    self.forget_version(Storage::Transit, older_ms, id)?;
+                }
+                Under::Plain
+            }
+        };
+        self.books_mut().line_mut(storage).live += 1;
         let entry = Entry::bare(state, storage);
         self.put(None, time_ms, id, &entry)?;
+        if let State::Condemned(_) = state {
+            next.stored_ms = None;
+            self.put_beside(time_ms, id, &mut next, Beside::Condemned)?;
+        }
         self.put_latest(id, &next);
-        let facts = Facts::of(time_ms, &entry);
-        self.emit(None, &facts, id);
+        let facts = Facts::of(time_ms, id, &entry);
+        self.emit(None, &facts, under);
         self.watch(None, &facts, id);
         if facts.ended.is_some()
             && let Some(Keep::Minimum { until_ms }) = keep(&facts, &self.view(None))
@@ -112,54 +128,67 @@ impl<L: Ledger> Case<'_, L> {
         let Some(live_ms) = latest.live_ms(storage) else {
             return Ok(());
         };
-        if !self.is_out(storage, live_ms, id) {
-            *latest.live_ms_mut(storage) = None;
+        *latest.live_ms_mut(storage) = None;
+        if !self.is_version_out(storage, live_ms, id)? {
+            if storage == Storage::Stored {
+                latest.plain_ms = latest.plain_ms.filter(|plain_ms| *plain_ms != live_ms);
+            }
             return Ok(());
         }
         let mut value = Vec::new();
         let found = self.find(live_ms, id, &mut value)?;
         // What ended it first is the reason, also if something kept it since.
-        let ended = found.and_then(|(_, entry)| Facts::of(live_ms, &entry).ended);
-        let facts = Facts { storage, time_ms: live_ms, ttl_ms: 0, ended };
+        let ended = found.and_then(|(_, entry)| Facts::of(live_ms, id, &entry).ended);
+        let facts = Facts { ended, ..version_facts(storage, live_ms, id) };
         let reason = match verdict(&facts, &self.view(None)) {
             Verdict::Live { .. } => Reason::Removed,
             Verdict::Kept(end, _) | Verdict::Ended(end) => end.reason,
         };
-        if self.finish(None, &facts, reason, id) {
-            *latest.live_ms_mut(storage) = None;
-            self.forget_version(live_ms, id);
-        } else {
-            let condemned = Entry::bare(State::Condemned(reason), storage);
-            self.put(None, live_ms, id, &condemned)?;
+        self.end_one(id, latest, &facts, reason)?;
+        if storage == Storage::Stored {
+            self.end_beside(id, latest, reason)?;
         }
         Ok(())
     }
 
-    /// Where a version that comes belongs, and whether it has ended already; none: it is over.
-    fn admit_version(&self, time_ms: i64) -> Option<(State, Storage)> {
+    /// Where a version that comes belongs, and whether it has ended already.
+    fn admit_version(&self, time_ms: i64, id: &str) -> Admission {
         let view = self.view(None);
         let line = &self.tenant.books.stored;
+        let stored = version_facts(Storage::Stored, time_ms, id);
         let may_store = self.tenant.rules.stores()
             && time_ms >= view.since_ms()
             && time_ms > line.floor_ms()
-            && time_ms > line.cursor_ms;
-        let stored = Facts { storage: Storage::Stored, time_ms, ttl_ms: 0, ended: None };
+            && time_ms > line.cursor_ms
+            && view.opted_out_by(&stored).is_none();
         if may_store {
             match verdict(&stored, &view) {
-                Verdict::Live { .. } => return Some((State::Live, Storage::Stored)),
+                Verdict::Live { .. } => return Admission::Emit(State::Live, Storage::Stored),
                 Verdict::Kept(end, _) => {
-                    return Some((State::Condemned(end.reason), Storage::Stored));
+                    return Admission::Emit(State::Condemned(end.reason), Storage::Stored);
                 }
                 Verdict::Ended(_) => {}
             }
         }
-        let in_transit = self.class != Class::Config && time_ms > view.horizon_ms(Storage::Transit);
-        in_transit.then_some((State::Live, Storage::Transit))
+        let transit = version_facts(Storage::Transit, time_ms, id);
+        let too_old = time_ms <= view.horizon_ms(Storage::Transit);
+        if view.erased_by(&transit).is_some() && (may_store || !too_old) {
+            return Admission::Erased;
+        }
+        if self.class == Class::Config || too_old {
+            return Admission::TooOld;
+        }
+        Admission::Emit(State::Live, Storage::Transit)
     }
 
-    /// Whether the content of a version has no tombstone yet.
-    pub(super) fn is_out(&self, storage: Storage, time_ms: i64, id: &str) -> bool {
-        !self.tenant.books.line(storage).has_passed(time_ms, id)
+    /// Whether a version is the live one on this storage's topic.
+    pub(super) fn is_newest(
+        &mut self,
+        storage: Storage,
+        time_ms: i64,
+        id: &str,
+    ) -> Result<bool, L::Error> {
+        Ok(self.latest(id)?.is_some_and(|latest| latest.live_ms(storage) == Some(time_ms)))
     }
 
     pub(super) fn latest(&mut self, id: &str) -> Result<Option<Latest>, L::Error> {
@@ -178,10 +207,19 @@ impl<L: Ledger> Case<'_, L> {
         self.ledger.put(&self.desk.key, &value);
         self.desk.value = value;
     }
+}
 
-    /// Removes the row of a version that a newer one has replaced: nothing will look for it.
-    fn forget_version(&mut self, time_ms: i64, id: &str) {
-        Home { tenant: self.name, time_ms, id }.write(tag::ENTRY, &mut self.desk.key);
-        self.ledger.delete(&self.desk.key);
-    }
+/// Where a version that comes belongs.
+enum Admission {
+    /// Emit it.
+    Emit(State, Storage),
+    /// Emit nothing: too old.
+    TooOld,
+    /// Emit nothing: an erasure covers it.
+    Erased,
+}
+
+/// What a verdict needs to know of a version that nothing has ended.
+pub(super) const fn version_facts(storage: Storage, time_ms: i64, id: &str) -> Facts<'_> {
+    Facts { id, sender: "", storage, time_ms, ttl_ms: 0, ended: None }
 }

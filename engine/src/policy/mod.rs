@@ -4,20 +4,24 @@
 //! and [`verdict()`] decides about one record.
 
 pub mod duration;
+mod erasure;
 mod hold;
 mod record;
 mod rules;
+mod scope;
 mod tenant;
 mod terms;
 mod verdict;
 
 pub use duration::Retention;
-pub use hold::Hold;
+pub use erasure::{Erasure, ErasureLine, Erasures, InForce, Reach, TenantErasures};
+pub use hold::{Hold, Holds, TenantHolds};
 pub use record::{ControlRecord, ID_BYTES_MAX, Refused, Statement, Subject, TENANT_BYTES_MAX};
 pub use rules::Rules;
+pub use scope::{ByScope, Covered, Place, Scope, conversation_of};
 pub use tenant::{Choice, RETENTION_DEFAULT_MS, TenantChoice};
 pub use terms::{MONTHS_AFTER_END, Terms};
-pub use verdict::{End, Facts, Keep, Verdict, View, keep, verdict};
+pub use verdict::{Decider, End, Facts, Keep, Verdict, View, keep, verdict};
 /// Why a record's life ended: the `lethe-reason` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {

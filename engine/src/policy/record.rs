@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::duration::{Retention, parse_time};
+use super::erasure::Erasure;
 use super::hold::Hold;
 use super::tenant::{TenantChoice, parse_conversation};
 use super::terms::Terms;
@@ -57,6 +58,8 @@ pub enum Statement {
     Terms(Terms),
     /// Of a hold.
     Hold(Hold),
+    /// Of an erasure.
+    Erasure(Erasure),
     /// A kind that this version does not act on.
     NotInForce,
 }
@@ -216,7 +219,8 @@ impl Subject {
             Self::Conversation { .. } => Ok(parse_conversation(body)?.map(Statement::Conversation)),
             Self::Terms(_) => Ok(Terms::parse(body)?.map(Statement::Terms)),
             Self::Hold => Ok(Hold::parse(body)?.map(Statement::Hold)),
-            Self::Erasure | Self::Replay => {
+            Self::Erasure => Ok(Erasure::parse(body)?.map(Statement::Erasure)),
+            Self::Replay => {
                 json::<serde_json::Map<String, serde_json::Value>>(body)?;
                 Common::new(Statement::NotInForce, None)
             }

@@ -19,8 +19,6 @@ pub struct Rules {
     pub terms_policy: PolicyOffset,
     /// The end of its use has been carried out: it is treated as opted out.
     pub ended: bool,
-    /// A hold that keeps everything of the tenant.
-    pub hold: PolicyOffset,
 }
 
 impl Rules {
@@ -38,7 +36,6 @@ impl Rules {
             terms: Terms::default(),
             terms_policy: None,
             ended: false,
-            hold: None,
         }
     }
 
@@ -51,6 +48,12 @@ impl Rules {
             (Class::Config, _) => return,
         };
         self.choice_policy = policy;
+    }
+
+    /// Whose rules they are.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
     }
 
     /// Whether content is stored: the tenant opted in, and its use has not ended.

@@ -274,7 +274,7 @@ impl Harness {
 }
 
 fn sent(how: &How) -> Sent<'static> {
-    Sent { sender: "alice", kind: 1, recipients: how.recipients, ttl_ms: how.ttl }
+    Sent { sender: how.by.name(), kind: 1, recipients: how.recipients, ttl_ms: how.ttl }
 }
 
 /// The effects since the last call, audits left out.

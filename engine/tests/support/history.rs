@@ -74,6 +74,24 @@ pub enum Said {
 pub struct How {
     pub recipients: u32,
     pub ttl: i64,
+    pub by: Sender,
+}
+
+/// Who sends: few enough that a scope of one user covers some and not others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Sender {
+    #[default]
+    Alice,
+    Bob,
+}
+
+impl Sender {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alice => "alice",
+            Self::Bob => "bob",
+        }
+    }
 }
 
 /// What came out.
@@ -83,6 +101,11 @@ pub enum Seen {
     Content { storage: Storage, key: String },
     /// A null value was emitted.
     Tombstone { storage: Storage, key: String, reason: Reason },
+}
+
+/// The key of a version of that time that stands beside others.
+pub fn version_key(key: &str, at: i64) -> String {
+    format!("{key}/{}", START_MS + at)
 }
 
 impl Message {

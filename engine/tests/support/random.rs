@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lethe_engine::Class;
 use lethe_engine::ledger::{forget, forgotten_line};
 
-use super::history::{Action, How, Item, Message, Said, Step};
+use super::history::{Action, How, Item, Message, Said, Sender, Step};
 use super::ledger::Memory;
 
 /// What a step is made from.
@@ -19,14 +19,13 @@ const SECOND: i64 = 1_000;
 
 /// How far the clock goes from step to step (ms).
 const CLOCK: [i64; 10] = [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000];
-/// The same with small steps back, where `LETHE_CLOCK_BACK` is set.
+/// The same with steps back.
 const CLOCK_BACK: [i64; 12] =
     [0, 0, 0, 500, 1_000, 1_000, 1_000, 2_000, 3_000, 5_000, -1_000, -500];
 
-/// A history of messages, profiles or config items.
-pub fn history(class: Class, seeds: &[Seed]) -> Vec<Step> {
+/// A history of messages, profiles or config items; the clock may step back in it.
+pub fn history(class: Class, back: bool, seeds: &[Seed]) -> Vec<Step> {
     let mut now = FIRST;
-    let back = std::env::var_os("LETHE_CLOCK_BACK").is_some();
     let clock: &[i64] = if back { &CLOCK_BACK } else { &CLOCK };
     let steps = seeds.iter().map(|seed| {
         now += pick(seed[0], clock);
@@ -64,14 +63,57 @@ fn action(class: Class, now: i64, seed: &Seed) -> Action {
             });
             control(now, 0, &format!("{}/{}", tenant(a), conversation(c)), "conversation", value)
         }
-        18 => {
-            let scope = pick(b, &["*", "a", "a", "b"]);
-            let value = (c.is_multiple_of(3))
-                .then(|| format!("{{\"tenant\": \"{scope}\", \"reason\": \"a court\"}}"));
-            control(now, 0, pick(d, &["1", "2"]), "hold", value)
+        18 => control(now, 0, pick(d, &["1", "2", "3"]), "hold", hold(class, now, a, b, c)),
+        19 if a < 128 => {
+            control(now, 0, pick(d, &["1", "2"]), "erasure", erasure(class, now, a, b, c))
         }
         _ => event(class, now, [a, b, c, d]),
     }
+}
+
+fn hold(class: Class, now: i64, a: u8, b: u8, c: u8) -> Option<String> {
+    if c.is_multiple_of(3) {
+        return None;
+    }
+    if b.is_multiple_of(7) {
+        return Some("{\"tenant\": \"*\"}".to_owned());
+    }
+    let mut fields = scope(class, now, a, b);
+    if c % 5 == 1 {
+        fields.push(format!("\"from\": \"@{}\"", (now - 2 * SECOND) as f64 / 1000.0));
+    }
+    if c % 7 == 1 {
+        fields.push(format!("\"until\": \"@{}\"", (now - SECOND) as f64 / 1000.0));
+    }
+    Some(format!("{{{}}}", fields.join(", ")))
+}
+
+fn erasure(class: Class, now: i64, a: u8, b: u8, c: u8) -> Option<String> {
+    let mut fields = scope(class, now, a, b);
+    match c % 6 {
+        0 => return None,
+        1 => fields.push("\"standing\": true".to_owned()),
+        2 => fields.push(format!("\"before\": \"@{}\"", (now - 2 * SECOND) as f64 / 1000.0)),
+        3 => fields.push(format!("\"before\": \"@{}\"", (now + SECOND) as f64 / 1000.0)),
+        _ => {}
+    }
+    Some(format!("{{{}}}", fields.join(", ")))
+}
+
+/// A tenant, and perhaps what narrows it.
+fn scope(class: Class, now: i64, a: u8, b: u8) -> Vec<String> {
+    let mut fields = vec![format!("\"tenant\": \"{}\"", tenant(a))];
+    if b.is_multiple_of(3) && class != Class::Config {
+        let users = if class == Class::Message { ["alice", "bob"] } else { ["u", "v"] };
+        fields.push(format!("\"user\": \"{}\"", pick(b / 3, &users)));
+    }
+    if b % 4 == 1 && class == Class::Message {
+        fields.push(format!("\"conversation\": \"{}\"", conversation(b / 4)));
+        if b % 8 == 1 {
+            fields.push(format!("\"message\": \"m{}\"", now / SECOND - i64::from(b % 3)));
+        }
+    }
+    fields
 }
 
 fn control(now: i64, late: i64, id: &str, kind: &str, value: Option<String>) -> Action {
@@ -144,7 +186,9 @@ fn event(class: Class, now: i64, [a, b, c, d]: [u8; 4]) -> Action {
     let message = format!("m{}", at / SECOND);
     let message =
         Message { tenant, conversation: conversation(a / 4).to_owned(), message, sent_at: at };
-    let how = How { recipients: u32::from(d % 3), ttl: pick(d / 3, &[0, 0, 0, 0, 1, 3]) * SECOND };
+    let by = pick(d / 2, &[Sender::Alice, Sender::Alice, Sender::Bob]);
+    let ttl = pick(d / 3, &[0, 0, 0, 0, 1, 3]) * SECOND;
+    let how = How { recipients: u32::from(d % 3), ttl, by };
     let user = pick(d, &["x", "y", "z"]).to_owned();
     let edited_at = at + pick(d / 4, &[1, 1, 2, 3]) * SECOND;
     let said = match c % 16 {

@@ -3,13 +3,13 @@
 //! Invariant: what is written can be read: a failing random history becomes a case by copying it.
 //!
 //! Times are seconds (`2.5`). Results after `=>`: `+store KEY`, `+transit KEY`, `-store KEY REASON`,
-//! `-transit KEY REASON`, or the outcome of an event.
+//! `-transit KEY REASON` (`KEY@5`: the version of that time, beside the others), or the outcome of an event.
 
 use std::fmt;
 
 use lethe_engine::{Reason, Storage};
 
-use super::history::{Action, How, Item, Message, Said, Seen, Step};
+use super::history::{Action, How, Item, Message, START_MS, Said, Seen, Sender, Step};
 
 const REASONS: [Reason; 9] = [
     Reason::Expired,
@@ -44,16 +44,33 @@ pub fn seen(text: &str) -> Option<Seen> {
         |word: &str| if word.ends_with("store") { Storage::Stored } else { Storage::Transit };
     match words.as_slice() {
         [what @ ("+store" | "+transit"), key] => {
-            Some(Seen::Content { storage: storage(what), key: (*key).to_owned() })
+            Some(Seen::Content { storage: storage(what), key: keyed(key) })
         }
         [what @ ("-store" | "-transit"), key, reason] => Some(Seen::Tombstone {
             storage: storage(what),
-            key: (*key).to_owned(),
+            key: keyed(key),
             reason: *REASONS.iter().find(|r| r.name() == *reason).expect("a reason"),
         }),
         [_] => None,
         _ => panic!("not a result: {text}"),
     }
+}
+
+/// A record key; `a/c/m@5` is the version of that time beside others.
+fn keyed(key: &str) -> String {
+    match key.split_once('@') {
+        Some((key, at)) => super::history::version_key(key, ms(at)),
+        None => key.to_owned(),
+    }
+}
+
+/// The opposite of [`keyed`].
+fn short(key: &str) -> String {
+    let version = key.rsplit_once('/').and_then(|(key, time)| {
+        let time = time.parse::<i64>().ok().filter(|time| *time > START_MS / 2)?;
+        Some(format!("{key}@{}", Seconds(time - START_MS)))
+    });
+    version.unwrap_or_else(|| key.to_owned())
 }
 
 fn step(text: &str) -> Step {
@@ -131,6 +148,7 @@ fn how(words: &[&str]) -> How {
         match word.split_once('=').unwrap_or_else(|| panic!("not an argument: {word}")) {
             ("to", count) => how.recipients = count.parse().unwrap(),
             ("ttl", time) => how.ttl = ms(time),
+            ("by", "bob") => how.by = Sender::Bob,
             _ => panic!("not an argument: {word}"),
         }
     }
@@ -153,6 +171,9 @@ impl fmt::Display for How {
         }
         if self.ttl > 0 {
             write!(f, " ttl={}", Seconds(self.ttl))?;
+        }
+        if self.by != Sender::default() {
+            write!(f, " by={}", self.by.name())?;
         }
         Ok(())
     }
@@ -203,9 +224,9 @@ impl fmt::Display for Seen {
             Storage::Transit => "transit",
         };
         match self {
-            Self::Content { storage, key } => write!(f, "+{} {key}", topic(storage)),
+            Self::Content { storage, key } => write!(f, "+{} {}", topic(storage), short(key)),
             Self::Tombstone { storage, key, reason } => {
-                write!(f, "-{} {key} {}", topic(storage), reason.name())
+                write!(f, "-{} {} {}", topic(storage), short(key), reason.name())
             }
         }
     }

@@ -1,5 +1,6 @@
 //! librdkafka's own figures, as far as they tell an operator something.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge};
@@ -61,24 +62,29 @@ fn number(count: u64) -> f64 {
 pub(super) struct Busy {
     seconds: Counter,
     /// Everything before is counted.
-    since: Instant,
+    since: Cell<Instant>,
     /// What is not a whole second yet.
-    rest: Duration,
+    rest: Cell<Duration>,
 }
 
 impl Busy {
     pub(super) fn new(worker: usize) -> Self {
         let seconds = metrics::counter!(names::WORKER_BUSY, "worker" => worker.to_string());
-        Self { seconds, since: Instant::now(), rest: Duration::ZERO }
+        Self { seconds, since: Cell::new(Instant::now()), rest: Cell::default() }
     }
 
-    /// Waits for input, which is not work.
-    pub(super) fn rest(&mut self, wait: impl FnOnce()) {
-        self.rest += self.since.elapsed();
-        self.seconds.increment(self.rest.as_secs());
-        self.rest -= Duration::from_secs(self.rest.as_secs());
-        wait();
-        self.since = Instant::now();
+    /// Waits for input, which is not work, at most so long. Reading the clock twice is little beside
+    /// a wait, and much beside a record: without a wait it is not read.
+    pub(super) fn rest<T>(&self, wait: Duration, input: impl FnOnce(Duration) -> T) -> T {
+        if wait.is_zero() {
+            return input(wait);
+        }
+        let worked = self.rest.get() + self.since.get().elapsed();
+        self.seconds.increment(worked.as_secs());
+        self.rest.set(worked - Duration::from_secs(worked.as_secs()));
+        let came = input(wait);
+        self.since.set(Instant::now());
+        came
     }
 }
 

@@ -10,9 +10,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
-    Bounds, Committed, Fault, Input, InputRecord, Membership, PartitionId, Polled, VisitHeader,
+    Bounds, Committed, Fault, Input, InputRecord, Member, Membership, PartitionId, Polled,
+    VisitHeader,
 };
-use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
+use super::super::settings::{CALL_TIMEOUT, CLASSES, COMMITTED_TIMEOUT, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::figures::Busy;
 use super::native::{Fetched, FetchedRecord};
@@ -30,34 +31,36 @@ pub struct RdInput {
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
     /// each record. Emptied with every change of the assignment.
     classes: RefCell<Vec<(usize, Class)>>,
+    /// How many partitions are assigned: without any, only the group has anything to say.
+    assigned: usize,
     busy: Busy,
 }
 
 impl RdInput {
-    pub(super) fn join(
+    pub(super) fn create(
         settings: &PipelineSettings,
         instance: &str,
         worker: usize,
         reach: Arc<Reach>,
     ) -> Result<Self, Fault> {
-        let member = format!("{instance}-{worker}");
+        let member = Member::name(instance, worker);
         let consumer: BaseConsumer<GroupContext> = config::input(settings, &member)
             .create_with_context(GroupContext::new(reach, worker))
             .map_err(|error| errors::creation(&error))?;
-        let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
-        let what = format!("joining group {}", settings.group);
-        consumer.subscribe(&names).map_err(|error| errors::call(&what, &error))?;
         let fetched = Fetched::new(&consumer)
             .ok_or_else(|| Fault::Stop("a queue for the input cannot be made".to_owned()))?;
-        Ok(Self {
+        let mut input = Self {
             at_hand: None,
             fetched,
             consumer,
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
+            assigned: 0,
             busy: Busy::new(worker),
-        })
+        };
+        input.join()?;
+        Ok(input)
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<GroupContext> {
@@ -105,8 +108,8 @@ impl RdInput {
 
     /// Serves the group: what comes through the consumer's own queue. A record that does was fetched
     /// before its partition was started, and comes again.
-    fn serve(&self) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
-        match self.consumer.poll(Duration::ZERO) {
+    fn serve(&self, wait: Duration) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
+        match self.consumer.poll(wait) {
             Some(Err(error)) => self.poll_error(None, &error).map(Some),
             Some(Ok(_)) | None => Ok(self.change()),
         }
@@ -174,7 +177,8 @@ impl Input for RdInput {
         self.at_hand = self.fetched.next();
         if self.at_hand.is_none() {
             // Rebalances are answered before anything more is taken.
-            if let Some(polled) = self.serve()? {
+            let group = if self.assigned == 0 { wait } else { Duration::ZERO };
+            if let Some(polled) = self.busy.rest(group, |wait| self.serve(wait))? {
                 return Ok(match polled {
                     Polled::Record(_) | Polled::Nothing => Polled::Nothing,
                     Polled::Assigned(ids) => Polled::Assigned(ids),
@@ -182,12 +186,8 @@ impl Input for RdInput {
                     Polled::OutOfRange => Polled::OutOfRange,
                 });
             }
-            // Reading the clock twice is little beside a wait, and much beside a record.
-            if wait.is_zero() {
-                self.fetched.fill(wait);
-            } else {
-                self.busy.rest(|| self.fetched.fill(wait));
-            }
+            let (busy, fetched) = (&self.busy, &mut self.fetched);
+            busy.rest(wait - group, |wait| fetched.fill(wait));
             self.at_hand = self.fetched.next();
         }
         let this = &*self;
@@ -225,40 +225,45 @@ impl Input for RdInput {
                 return Err(Fault::Retry(format!("taking over {topic}/{}", id.partition)));
             }
         }
+        self.assigned += ids.len();
         Ok(())
     }
 
     fn unassign(&mut self, ids: &[PartitionId]) -> Result<(), Fault> {
         let list = self.list(ids, Offset::Invalid)?;
         self.forget(ids);
+        self.assigned = self.assigned.saturating_sub(ids.len());
         self.consumer
             .incremental_unassign(&list)
             .map_err(|error| errors::call("letting partitions go", &error))
     }
 
-    fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Fault> {
-        let topic = self.topics.input(id.class);
-        let what = &format!("asking for the position of group {} on topic {topic}", self.group);
-        let list = self.list(&[id], Offset::Invalid)?;
+    fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Fault> {
+        let what = &format!("asking for the positions of group {}", self.group);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = self.list(ids, Offset::Invalid)?;
         let list = self
             .consumer
-            .committed_offsets(list, CALL_TIMEOUT)
+            .committed_offsets(list, COMMITTED_TIMEOUT)
             .map_err(|error| errors::call(what, &error))?;
-        let elements = list.elements();
-        let Some(element) = elements.first() else {
-            return Ok(None);
+        let of = |id: &PartitionId| {
+            let element = list.find_partition(self.topics.input(id.class), id.partition);
+            let Some(element) = element else { return Ok(None) };
+            element.error().map_err(|error| errors::call(what, &error))?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => {
+                    Some(Committed { offset, metadata: element.metadata().to_owned() })
+                }
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
         };
-        element.error().map_err(|error| errors::call(what, &error))?;
-        Ok(match element.offset() {
-            Offset::Offset(offset) => {
-                Some(Committed { offset, metadata: element.metadata().to_owned() })
-            }
-            Offset::Beginning
-            | Offset::End
-            | Offset::Stored
-            | Offset::Invalid
-            | Offset::OffsetTail(_) => None,
-        })
+        ids.iter().map(of).collect()
     }
 
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault> {
@@ -292,6 +297,22 @@ impl Input for RdInput {
             Some(_) => Membership::Valid,
             None => Membership::Invalid,
         }
+    }
+
+    /// librdkafka keeps a static member's place when its consumer is closed, but gives it up when it
+    /// unsubscribes.
+    fn leave(&mut self) {
+        self.consumer.unsubscribe();
+    }
+
+    /// Leaving takes the member's id. Closing the consumer then waits until the broker has heard of it.
+    fn has_left(&mut self) -> bool {
+        native::membership(&self.consumer).is_none_or(|(_, named)| !named)
+    }
+
+    fn join(&mut self) -> Result<(), Fault> {
+        let names: Vec<&str> = CLASSES.iter().map(|&class| self.topics.input(class)).collect();
+        self.consumer.subscribe(&names).map_err(|error| errors::call("joining the group", &error))
     }
 }
 

@@ -1,26 +1,28 @@
-//! A reader of one partition outside of the group: changelogs and the control topic.
+//! A reader of logs outside of the group: changelogs and the control topic.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::super::seam::{Bounds, Fault, LogPolled, LogReader, LogRecord, Reading, Role};
-use super::super::settings::{CALL_TIMEOUT, PipelineSettings, Topics};
+use super::super::seam::{Bounds, Fault, LogId, LogPolled, LogReader, LogRecord, Reading, Role};
+use super::super::settings::{CALL_TIMEOUT, LOGS, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
+use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, rights};
 
-/// Reads `read_committed`. It has one partition at a time, because rdkafka's end-of-partition
-/// event does not say of which topic it is.
+/// Reads `read_committed`: one client and one connection to a broker for all that is open.
 pub struct RdLog {
+    /// What was fetched. Before the reader, which it must not outlive.
+    fetched: Fetched,
     reader: BaseConsumer<Quiet>,
     whole: Arc<BaseConsumer<Quiet>>,
     topics: Topics,
-    /// The topic that is open, for the errors.
-    name: String,
+    names: BTreeMap<Role, String>,
+    open: BTreeSet<LogId>,
 }
 
 impl RdLog {
@@ -30,48 +32,128 @@ impl RdLog {
         whole: Arc<BaseConsumer<Quiet>>,
         reach: Arc<Reach>,
     ) -> Result<Self, Fault> {
-        let reader = config::log(settings, reading)
+        let reader: BaseConsumer<Quiet> = config::log(settings, reading)
             .create_with_context(Quiet { reach })
             .map_err(|error| errors::creation(&error))?;
-        Ok(Self { reader, whole, topics: settings.topics.clone(), name: String::new() })
+        let fetched = Fetched::new(&reader)
+            .ok_or_else(|| Fault::Stop("a queue for the logs cannot be made".to_owned()))?;
+        let names = LOGS.iter().map(|&role| (role, settings.topics.name(role))).collect();
+        let topics = settings.topics.clone();
+        Ok(Self { fetched, reader, whole, topics, names, open: BTreeSet::new() })
     }
 
-    fn bounds(
-        &self,
-        consumer: &BaseConsumer<Quiet>,
-        role: Role,
-        partition: i32,
-    ) -> Result<Bounds, Fault> {
-        let name = self.topics.name(role);
-        consumer
-            .fetch_watermarks(&name, partition, CALL_TIMEOUT)
-            .map(|(start, end)| Bounds { start, end })
-            .map_err(|error| {
-                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) {
-                    // The topic has gained it: asking makes the client look again.
-                    if let Err(error) = consumer.fetch_metadata(Some(&name), CALL_TIMEOUT) {
-                        tracing::debug!(%error, name, "asking for a topic's partitions");
+    fn name(&self, log: LogId) -> Result<&str, Fault> {
+        let name = self.names.get(&log.role).map(String::as_str);
+        name.ok_or_else(|| Fault::Stop(format!("{:?} is not a log of lethe's", log.role)))
+    }
+
+    fn list(&self, logs: &[LogId], offset: Offset) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::with_capacity(logs.len());
+        for &log in logs {
+            list.add_partition_offset(self.name(log)?, log.partition, offset)
+                .map_err(|error| errors::call("naming logs", &error))?;
+        }
+        Ok(list)
+    }
+
+    /// Begins to read a log that stood still until its queue was this reader's: what was fetched
+    /// before that is passed over by the seek.
+    fn begin(&self, log: LogId, offset: i64) -> KafkaResult<()> {
+        let name = self.names.get(&log.role).map_or("", String::as_str);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(name, log.partition, Offset::Offset(offset))?;
+        self.reader.incremental_assign(&list)?;
+        self.reader.pause(&list)?;
+        if !self.fetched.forward(&self.reader, name, log.partition) {
+            return Err(KafkaError::Canceled);
+        }
+        self.reader.seek(name, log.partition, Offset::Offset(offset), CALL_TIMEOUT)?;
+        self.reader.resume(&list)
+    }
+
+    /// The bounds of each, with a request for all starts and one for all ends.
+    fn bounds(&self, consumer: &BaseConsumer<Quiet>, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
+        if logs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = |place: Offset| -> Result<Vec<i64>, Fault> {
+            let what = &self.asking(logs);
+            // librdkafka takes a place for a time: its numbers are the protocol's.
+            let asked = consumer.offsets_for_times(self.list(logs, place)?, CALL_TIMEOUT);
+            let answer = asked.map_err(|error| errors::call(what, &error))?;
+            let of = |&log: &LogId| {
+                let name = self.name(log)?;
+                let element = answer.find_partition(name, log.partition);
+                let element =
+                    element.ok_or_else(|| Fault::Retry(format!("{what}: {name} is missing")))?;
+                element.error().map_err(|error| errors::call(what, &error))?;
+                match element.offset() {
+                    Offset::Offset(offset) => Ok(offset),
+                    Offset::Beginning
+                    | Offset::End
+                    | Offset::Stored
+                    | Offset::Invalid
+                    | Offset::OffsetTail(_) => {
+                        Err(Fault::Retry(format!("{what}: {name} has no answer")))
                     }
                 }
-                errors::call(&format!("asking for the bounds of topic {name}"), &error)
-            })
+            };
+            logs.iter().map(of).collect()
+        };
+        let (starts, ends) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+        Ok(starts.into_iter().zip(ends).map(|(start, end)| Bounds { start, end }).collect())
+    }
+
+    fn asking(&self, logs: &[LogId]) -> String {
+        let names: BTreeSet<&str> = logs.iter().filter_map(|&log| self.name(log).ok()).collect();
+        format!("asking for the bounds of {}", names.into_iter().collect::<Vec<_>>().join(", "))
+    }
+
+    /// Which log a record is of; none: of one that was closed.
+    fn log_of(&self, record: &FetchedRecord) -> Option<LogId> {
+        let name = record.topic();
+        let (&role, _) = self.names.iter().find(|(_, known)| *known == name)?;
+        let log = LogId { role, partition: record.partition() };
+        self.open.contains(&log).then_some(log)
+    }
+
+    /// Serves the client: what is of no log comes through its own queue.
+    fn serve(&self) -> Result<(), Fault> {
+        match self.reader.poll(Duration::ZERO) {
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+                ) => Ok(()),
+                _ => Err(errors::call("reading a log", &error)),
+            },
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
 }
 
 impl LogReader for RdLog {
-    fn open(&mut self, role: Role, partition: i32, offset: i64) -> Result<(), Fault> {
-        let name = self.topics.name(role);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&name, partition, Offset::Offset(offset))
-            .and_then(|()| self.reader.assign(&list))
-            .map_err(|error| errors::call(&format!("reading topic {name}"), &error))?;
-        self.name = name;
-        Ok(())
+    fn open(&mut self, log: LogId, offset: i64) -> Result<(), Fault> {
+        let name = self.name(log)?.to_owned();
+        let opened = if self.open.contains(&log) {
+            self.fetched.forget(&name, log.partition);
+            self.reader.seek(&name, log.partition, Offset::Offset(offset), CALL_TIMEOUT)
+        } else {
+            self.open.insert(log);
+            self.begin(log, offset)
+        };
+        opened.map_err(|error| errors::call(&format!("reading topic {name}"), &error))
     }
 
-    fn close(&mut self) {
-        if let Err(error) = self.reader.unassign() {
+    fn close(&mut self, log: LogId) {
+        if !self.open.remove(&log) {
+            return;
+        }
+        let Ok(list) = self.list(&[log], Offset::Invalid) else { return };
+        if let Err(error) = self.reader.incremental_unassign(&list) {
             tracing::debug!(%error, "closing a log");
+        }
+        if let Some(name) = self.names.get(&log.role) {
+            self.fetched.forget(name, log.partition);
         }
     }
 
@@ -80,39 +162,43 @@ impl LogReader for RdLog {
         wait: Duration,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<LogPolled, Fault> {
-        match self.reader.poll(wait) {
-            Some(Ok(message)) => {
-                self.reader.context().reach.seen();
-                visit(LogRecord {
-                    offset: message.offset(),
-                    timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
-                    key: message.key(),
-                    value: message.payload(),
-                });
-                Ok(LogPolled::Record)
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => Ok(LogPolled::End),
-            Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                    Ok(LogPolled::OutOfRange)
-                }
-                Some(
-                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
-                ) => Ok(LogPolled::Nothing),
-                _ => Err(errors::call(&format!("reading topic {}", self.name), &error)),
-            },
-            None => Ok(LogPolled::Nothing),
+        let mut record = self.fetched.next();
+        if record.is_none() {
+            self.serve()?;
+            self.fetched.fill(wait);
+            record = self.fetched.next();
         }
+        let Some(record) = record else { return Ok(LogPolled::Nothing) };
+        let Some(log) = self.log_of(&record) else { return Ok(LogPolled::Nothing) };
+        match record.error() {
+            None => {}
+            Some(RDKafkaErrorCode::PartitionEOF) => return Ok(LogPolled::End(log)),
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                return Ok(LogPolled::OutOfRange(log));
+            }
+            Some(code) => {
+                let error = KafkaError::MessageConsumption(code);
+                return Err(errors::call(&format!("reading topic {}", record.topic()), &error));
+            }
+        }
+        self.reader.context().reach.seen();
+        visit(LogRecord {
+            log,
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms().unwrap_or_default(),
+            key: record.key(),
+            value: record.value(),
+        });
+        Ok(LogPolled::Record)
     }
 
-    fn stable(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault> {
-        self.bounds(&self.reader, role, partition)
+    fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
+        self.bounds(&self.reader, logs)
     }
 
-    fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault> {
-        self.bounds(&self.whole, role, partition)
+    fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
+        self.bounds(&self.whole, logs)
     }
-
     fn topic_id(&mut self, role: Role) -> Result<Option<String>, Fault> {
         let told = rights::describe(&self.whole, &self.topics, &[role])?;
         let Some((_, topic)) = told.into_iter().next() else { return Ok(None) };

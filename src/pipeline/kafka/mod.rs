@@ -4,8 +4,10 @@
 
 pub(crate) mod config;
 mod context;
+mod early;
 mod errors;
 mod figures;
+mod group;
 mod input;
 mod log;
 mod native;
@@ -16,14 +18,17 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::seam::{Capabilities, Fault, Kafka, PartitionId, Reading, Role};
-use super::settings::{CALL_TIMEOUT, PipelineSettings};
+use super::seam::{Capabilities, Fault, Kafka, PartitionId, Reading, Role, Roster};
+use super::settings::{CALL_TIMEOUT, PipelineSettings, TOPICS_FRESH};
 use context::{Quiet, Reach};
+use early::Early;
 pub(crate) use errors::unusable;
 pub use input::RdInput;
 pub use log::RdLog;
@@ -45,6 +50,10 @@ pub struct RdKafka {
     remover: OnceLock<Remover>,
     /// The ids of topics, where the broker tells them, as of the start.
     topic_ids: Mutex<BTreeMap<Role, String>>,
+    /// How many partitions each topic of the cluster has, as of a moment.
+    counts: Mutex<Option<(Instant, BTreeMap<String, usize>)>>,
+    /// The workers' first producers.
+    outputs: Mutex<Early>,
 }
 
 impl RdKafka {
@@ -55,9 +64,8 @@ impl RdKafka {
         let whole: BaseConsumer<Quiet> = config::whole(&settings)
             .create_with_context(context)
             .map_err(|error| errors::creation(&error))?;
-        whole
-            .fetch_metadata(Some(&settings.topics.control), CALL_TIMEOUT)
-            .map_err(|error| errors::call("asking for the cluster's metadata", &error))?;
+        let what = "asking for the cluster's metadata";
+        let counts = counts(&whole).map_err(|error| errors::call(what, &error))?;
         let cluster_id = whole.client().fetch_cluster_id(CALL_TIMEOUT).unwrap_or_default();
         Ok(Self {
             settings,
@@ -67,7 +75,16 @@ impl RdKafka {
             whole: Arc::new(whole),
             remover: OnceLock::new(),
             topic_ids: Mutex::default(),
+            counts: Mutex::new(Some((Instant::now(), counts))),
+            outputs: Mutex::default(),
         })
+    }
+
+    /// Begins to initialise the producers of all workers, which fences an earlier process of this
+    /// instance: for the process that holds its data directory alone.
+    pub fn begin_outputs(&self) {
+        let begun = Early::begin(&self.settings, &self.instance, &self.reach);
+        *self.outputs.lock().unwrap_or_else(PoisonError::into_inner) = begun;
     }
 
     /// Refuses a cluster that cannot fence the commits of a member that lost its place.
@@ -130,6 +147,45 @@ impl RdKafka {
         let roles: Vec<Role> = rights::roles().collect();
         rights::missing(&rights::describe(&self.whole, &self.settings.topics, &roles).ok()?)
     }
+
+    /// Forgets what is known of the cluster's topics: some were made meanwhile.
+    pub fn look_again(&self) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How many partitions a topic has, as of less than [`TOPICS_FRESH`] ago; none: it does not exist,
+    /// or is not to be seen.
+    fn count(&self, name: &str) -> Result<Option<usize>, KafkaError> {
+        let mut known = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, counts)) = &*known
+            && at.elapsed() < TOPICS_FRESH
+        {
+            return Ok(counts.get(name).copied());
+        }
+        let counts = counts(&self.whole)?;
+        let count = counts.get(name).copied();
+        *known = Some((Instant::now(), counts));
+        Ok(count)
+    }
+
+    /// Why a topic is not there.
+    fn missing(&self, name: &str) -> Fault {
+        match self.whole.fetch_metadata(Some(name), CALL_TIMEOUT) {
+            Ok(metadata) => {
+                let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+                errors::missing_topic(name, topic.and_then(|topic| topic.error()))
+            }
+            Err(error) => errors::call(&format!("asking for the partitions of {name}"), &error),
+        }
+    }
+}
+
+/// How many partitions each topic has that can be used.
+fn counts(client: &BaseConsumer<Quiet>) -> Result<BTreeMap<String, usize>, KafkaError> {
+    let metadata = client.fetch_metadata(None, CALL_TIMEOUT)?;
+    let usable = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    let counted = usable.map(|topic| (topic.name().to_owned(), topic.partitions().len()));
+    Ok(counted.filter(|(_, count)| *count > 0).collect())
 }
 
 impl Kafka for RdKafka {
@@ -153,18 +209,11 @@ impl Kafka for RdKafka {
 
     fn partitions(&self, role: Role) -> Result<i32, Fault> {
         let name = self.settings.topics.name(role);
-        let metadata = self.whole.fetch_metadata(Some(&name), CALL_TIMEOUT).map_err(|error| {
+        let count = self.count(&name).map_err(|error| {
             errors::call(&format!("asking for the partitions of {name}"), &error)
         })?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-        let Some(topic) = topic.filter(|topic| topic.error().is_none()) else {
-            return Err(errors::missing_topic(&name, topic.and_then(|topic| topic.error())));
-        };
-        let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-        if count == 0 {
-            return Err(errors::missing_topic(&name, None));
-        }
-        Ok(count)
+        let Some(count) = count else { return Err(self.missing(&name)) };
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
     fn topic_id(&self, role: Role) -> Option<String> {
@@ -184,12 +233,25 @@ impl Kafka for RdKafka {
         }
     }
 
+    fn roster(&self) -> Result<Option<Roster>, Fault> {
+        if self.settings.embedded_broker {
+            return Ok(None);
+        }
+        group::roster(&self.settings, &self.whole)
+    }
+
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {
-        RdInput::join(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
+        RdInput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
     }
 
     fn output(&self, worker: usize) -> Result<RdOutput, Fault> {
-        RdOutput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
+        let early = self.outputs.lock().unwrap_or_else(PoisonError::into_inner).take(worker);
+        match early.and_then(Early::finish) {
+            Some(output) => Ok(output),
+            None => {
+                RdOutput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
+            }
+        }
     }
 
     fn log(&self, reading: Reading) -> Result<RdLog, Fault> {

@@ -16,8 +16,10 @@ use rdkafka::types::RDKafkaRespErr;
 use super::super::seam::VisitHeader;
 
 mod fetched;
+mod members;
 
 pub(super) use fetched::{Fetched, FetchedRecord};
+pub(super) use members::members;
 
 /// The consumer's generation and whether it has a member id; none without a group.
 pub(super) fn membership<C>(consumer: &BaseConsumer<C>) -> Option<(i32, bool)>
@@ -203,7 +205,7 @@ unsafe fn topic_id(id: *const rd::rd_kafka_Uuid_t) -> Option<String> {
     }
 }
 
-/// A topic's name for [`describe`]. Kafka's names hold no NUL.
+/// A name for a call. Kafka's names hold no NUL.
 pub(super) fn name(topic: &str) -> CString {
     CString::new(topic).unwrap_or_default()
 }

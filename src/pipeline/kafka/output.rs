@@ -9,7 +9,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::super::seam::{
     Appended, Fault, Headers, Output, OutputRecord, PartitionId, Position, Role,
@@ -24,13 +24,25 @@ const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// How often a flush looks whether everything is acknowledged.
 const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
+/// How long an initialisation is waited for before it is looked at; it doubles.
+const INIT_LOOK: Duration = Duration::from_millis(50);
+
+/// The longest wait between two looks at an initialisation.
+const INIT_LOOK_MAX: Duration = Duration::from_millis(800);
+
 /// A worker's transactional producer.
 pub struct RdOutput {
     producer: BaseProducer<OutputContext>,
+    /// What the producer is made of, to make another one.
+    config: ClientConfig,
+    reach: Arc<Reach>,
+    worker: usize,
     transactional_id: String,
     topics: Topics,
     group: String,
     names: BTreeMap<Role, String>,
+    /// It was initialised ahead of the first call.
+    initialised: bool,
 }
 
 impl RdOutput {
@@ -41,16 +53,57 @@ impl RdOutput {
         reach: Arc<Reach>,
     ) -> Result<Self, Fault> {
         let transactional_id = format!("{}-{instance}-{worker}", settings.group);
-        let producer = config::output(settings, &transactional_id)
-            .create_with_context(OutputContext::new(reach, worker))
-            .map_err(|error| errors::creation(&error))?;
+        let config = config::output(settings, &transactional_id);
+        let producer = producer(&config, &reach, worker)?;
         let names = OUTPUTS.iter().map(|&role| (role, settings.topics.name(role))).collect();
         let (topics, group) = (settings.topics.clone(), settings.group.clone());
-        Ok(Self { producer, transactional_id, topics, group, names })
+        Ok(Self {
+            producer,
+            config,
+            reach,
+            worker,
+            transactional_id,
+            topics,
+            group,
+            names,
+            initialised: false,
+        })
     }
 
     fn doing(&self, what: &str) -> String {
         format!("{what} as {}", self.transactional_id)
+    }
+
+    /// Initialises it, ahead of the worker that will be given it: [`Output::init`] then has nothing
+    /// left to do.
+    pub(super) fn initialise(&mut self) -> Result<(), Fault> {
+        self.try_init()?;
+        self.initialised = true;
+        Ok(())
+    }
+
+    /// Waits until what an earlier producer left open is aborted. librdkafka asks again half a second
+    /// after the broker has said that it is at it, which takes some milliseconds: another producer
+    /// asks at once.
+    fn try_init(&mut self) -> Result<(), Fault> {
+        let what = format!("initialising the transactional id {}", self.transactional_id);
+        let started = Instant::now();
+        let mut look = INIT_LOOK;
+        loop {
+            let Err(error) = self.producer.init_transactions(look) else { return Ok(()) };
+            let fault = match errors::transaction(&what, &error) {
+                // Nothing was begun: to be tried again with this producer.
+                Fault::Abort(text) | Fault::Retry(text) => Fault::Retry(text),
+                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => return Err(fault),
+            };
+            if started.elapsed() >= CALL_TIMEOUT {
+                return Err(fault);
+            }
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::ConcurrentTransactions) {
+                self.producer = producer(&self.config, &self.reach, self.worker)?;
+            }
+            look = (look * 2).min(INIT_LOOK_MAX);
+        }
     }
 
     /// The cause of a failed transaction is the record that failed, where there is one.
@@ -66,14 +119,10 @@ impl Output for RdOutput {
     type Input = RdInput;
 
     fn init(&mut self) -> Result<(), Fault> {
-        let what = format!("initialising the transactional id {}", self.transactional_id);
-        self.producer.init_transactions(CALL_TIMEOUT).map_err(|error| {
-            match errors::transaction(&what, &error) {
-                // Nothing was begun: to be tried again with this producer.
-                Fault::Abort(text) | Fault::Retry(text) => Fault::Retry(text),
-                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
-            }
-        })
+        if std::mem::take(&mut self.initialised) {
+            return Ok(());
+        }
+        self.try_init()
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
@@ -186,6 +235,16 @@ impl Output for RdOutput {
     fn serve(&mut self) {
         self.producer.poll(Duration::ZERO);
     }
+}
+
+fn producer(
+    config: &ClientConfig,
+    reach: &Arc<Reach>,
+    worker: usize,
+) -> Result<BaseProducer<OutputContext>, Fault> {
+    config
+        .create_with_context(OutputContext::new(Arc::clone(reach), worker))
+        .map_err(|error| errors::creation(&error))
 }
 
 /// Waits until everything that was sent is acknowledged.

@@ -125,6 +125,12 @@ impl Broker {
         self.version
     }
 
+    /// Where its logs are: a directory for each partition.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Its process id.
     ///
     /// # Panics
@@ -335,7 +341,7 @@ num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
 log.cleaner.backoff.ms=1000
-log.retention.check.interval.ms=5000
+log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
 log.index.size.max.bytes=1048576
 ";

@@ -194,6 +194,15 @@ impl Lethe {
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
+    /// What it has logged under a message: the fields of each line.
+    #[must_use]
+    pub fn logged(&self, message: &str) -> Vec<serde_json::Value> {
+        let said = self.said();
+        let lines = said.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let is = |line: &serde_json::Value| line.get("message").is_some_and(|is| is == message);
+        lines.filter(is).collect()
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.signal(Signal::TERM);

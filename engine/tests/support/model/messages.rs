@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lethe_engine::{Outcome, Reason, Storage};
 
 use super::{Is, Slot, World};
-use crate::support::history::{How, Message, Said, Seen};
+use crate::support::history::{How, Message, Said, Seen, version_key};
 
 /// Every message.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,11 @@ struct Known {
     sent: Option<How>,
     /// The edit that wins.
     edited_at: i64,
+    /// The edit under the plain key, when the first came to stand beside it.
+    plain_edit: i64,
     slot: Option<Slot>,
+    /// Its versions beside it, by the time of the edit.
+    beside: BTreeMap<i64, Slot>,
     /// It was over when it came: it may stay so, though an explicit `since` may bring it in.
     over: bool,
 }
@@ -38,17 +42,27 @@ struct May {
 
 impl Messages {
     pub fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.all.values_mut().filter_map(|known| known.slot.as_mut())
+        self.all.values_mut().flat_map(Known::slots)
     }
 
     pub fn slot(&mut self, storage: Storage, key: &str) -> Option<&mut Slot> {
-        self.all.get_mut(key)?.slot.as_mut().filter(|slot| slot.storage == storage)
+        self.slots().find(|slot| slot.storage == storage && slot.key == key)
     }
 
-    pub fn live(&self) -> BTreeSet<(Storage, String)> {
-        let slots = self.all.iter().filter_map(|(key, known)| Some((key, known.slot.as_ref()?)));
-        let live = slots.filter(|(_, slot)| !slot.tombstoned);
-        live.map(|(key, slot)| (slot.storage, key.clone())).collect()
+    pub fn live(&mut self) -> BTreeSet<(Storage, String)> {
+        let live = self.slots().filter(|slot| !slot.tombstoned);
+        live.map(|slot| (slot.storage, slot.key.clone())).collect()
+    }
+
+    /// The versions of a message end together.
+    pub fn end_together(&mut self) -> Result<(), String> {
+        for known in self.all.values_mut() {
+            let ended: BTreeSet<bool> = known.slots().map(|slot| slot.tombstoned).collect();
+            if ended.len() > 1 {
+                return Err(format!("versions that do not end together: {known:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Judges what came of an event, and takes the content out of `seen`.
@@ -62,18 +76,21 @@ impl Messages {
     ) -> Result<(), String> {
         let key = message.key();
         let known = self.all.entry(key.clone()).or_default();
-        if let Some(slot) = &mut known.slot {
+        for slot in known.slots() {
             slot.note(&world.tenant.now, i64::MIN, world.now_max);
         }
         let emitted = take_content(seen, &key)?;
+        if let Said::Edited { at, .. } = said
+            && let Some(storage) = take_content(seen, &version_key(&key, *at))?
+        {
+            return known.edited_beside(world, &key, *at, storage);
+        }
         match said {
             Said::Sent(how) => known.sent(world, message, *how, emitted, outcome),
             Said::Edited { at, sent } => known.edited(world, message, *at, *sent, emitted, outcome),
             Said::Recalled => {
                 known.recalled = true;
-                if let Some(slot) = &mut known.slot {
-                    slot.end(Reason::Recalled);
-                }
+                known.slots().for_each(|slot| slot.end(Reason::Recalled));
                 none(emitted)
             }
             Said::Delivered(user) | Said::Read(user) => {
@@ -91,15 +108,50 @@ impl Messages {
 }
 
 impl Known {
+    fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slot.iter_mut().chain(self.beside.values_mut())
+    }
+
+    fn knows_edit(&self, at: i64) -> bool {
+        at == self.edited_at || at == self.plain_edit || self.beside.contains_key(&at)
+    }
+
+    /// An edit that was emitted beside what is there: a hold must cover that, and the edit must be new.
+    fn edited_beside(
+        &mut self,
+        world: &World<'_>,
+        key: &str,
+        at: i64,
+        storage: Storage,
+    ) -> Result<(), String> {
+        let is_known = self.knows_edit(at);
+        if self.beside.is_empty() {
+            self.plain_edit = self.edited_at;
+        }
+        let Some(slot) = &mut self.slot else {
+            return Err("an edit beside nothing".to_owned());
+        };
+        let right = slot.storage == storage
+            && world.tenant.now.holds(slot)
+            && slot.is_ended_at(world) != Is::Yes
+            && !is_known;
+        if !right {
+            return Err(format!("an edit was emitted beside {slot:?}"));
+        }
+        slot.maybe.clear();
+        let beside = Slot { key: version_key(key, at), ..slot.clone() };
+        self.beside.insert(at, beside);
+        self.edited_at = self.edited_at.max(at);
+        Ok(())
+    }
+
     fn delivered(&self, how: How) -> bool {
         self.all || (how.recipients > 0 && self.users.len() >= how.recipients as usize)
     }
 
     fn check_delivered(&mut self) {
         let delivered = self.sent.is_some_and(|how| self.delivered(how));
-        if let Some(slot) =
-            self.slot.as_mut().filter(|slot| delivered && slot.storage == Storage::Transit)
-        {
+        for slot in self.slots().filter(|slot| delivered && slot.storage == Storage::Transit) {
             slot.end(Reason::Delivered);
         }
     }
@@ -146,10 +198,15 @@ impl Known {
         emitted: Option<Storage>,
     ) -> Result<(), String> {
         let mut slot = Slot {
+            key: message.key(),
             tenant: message.tenant.clone(),
             conversation: Some(message.conversation.clone()),
+            message: Some(message.message.clone()),
+            user: Some(how.by.name().to_owned()),
+            is_optional: true,
             storage: Storage::Stored,
             time: message.sent_at,
+            own: message.sent_at,
             ttl: how.ttl,
             ended: None,
             maybe: BTreeSet::new(),
@@ -174,6 +231,9 @@ impl Known {
             slot.storage = storage;
             slot.ended = None;
             slot.maybe.clear();
+            if world.tenant.now.erases(&slot) == Is::Maybe {
+                slot.maybe.insert(Reason::Erased);
+            }
             slot.note(&world.tenant.now, i64::MIN, world.now_max);
         }
         self.sent = Some(how);
@@ -196,32 +256,40 @@ impl Known {
         if burned != Is::No {
             slot.maybe.insert(Reason::Burned);
         }
+        let erased = rules.erases(slot);
+        if erased != Is::No {
+            slot.maybe.insert(Reason::Erased);
+        }
         let ended = ended_as_stored(world, slot);
         let ended = if self.recalled {
             slot.end(Reason::Recalled);
             Is::Yes
         } else {
-            ended.max(burned)
+            ended.max(burned).max(erased)
         };
-        let kept = rules.held || slot.kept_until(rules) > world.now;
-        let kept_surely = (rules.held || slot.kept_until(rules) > world.now_max)
+        if erased == Is::Yes {
+            slot.end(Reason::Erased);
+        }
+        let kept = rules.keeps(slot) || slot.kept_until(rules) > world.now;
+        let kept_surely = (rules.keeps(slot) || slot.kept_until(rules) > world.now_max)
             && slot.time > world.tenant.floor
             && !forgettable(world, slot);
-        let (store, pass) = match (rules.covers(slot.time), ended) {
+        let opts_out = rules.opts_out(slot);
+        let (store, pass) = match (rules.covers(slot.time) && opts_out != Is::Yes, ended) {
             // What was sent while its use had ended, and comes when it goes on, may be either.
-            _ if rules.opted_in && slot.time <= world.tenant.ended_until => {
+            _ if rules.opted_in && opts_out != Is::Yes && slot.time <= world.tenant.ended_until => {
                 (ended != Is::Yes || kept || world.suspended, true)
             }
             (false, _) => (false, true),
-            (true, Is::No) => (true, false),
+            (true, Is::No) => (true, opts_out == Is::Maybe),
             (true, Is::Maybe) => (true, true),
-            (true, Is::Yes) => (kept || world.suspended, !kept_surely),
+            (true, Is::Yes) => (kept || world.suspended, !kept_surely || opts_out == Is::Maybe),
         };
         may.store = store;
         if pass {
             let over = match self.recalled || self.delivered(how) {
                 true => Is::Yes,
-                false => burned.max(ended_as_transit(world, slot)),
+                false => burned.max(erased).max(ended_as_transit(world, slot)),
             };
             may.nothing = over != Is::No;
             may.transit = over != Is::Yes;
@@ -238,6 +306,7 @@ impl Known {
         emitted: Option<Storage>,
         outcome: Option<Outcome>,
     ) -> Result<(), String> {
+        let knows_edit = self.knows_edit(at);
         let Some(slot) = &mut self.slot else {
             let Some(how) = sent else { return none(emitted) };
             self.edited_at = at;
@@ -246,7 +315,13 @@ impl Known {
         if emitted.is_some_and(|storage| storage != slot.storage) {
             return Err("an edit changed topics".to_owned());
         }
-        let is_newer = at > self.edited_at;
+        if emitted.is_some() && world.tenant.now.holds(slot) {
+            return Err("an edit overwrote what a hold covers".to_owned());
+        }
+        if world.tenant.now.holds(slot) && slot.is_ended_at(world) == Is::No && !knows_edit {
+            return Err("a version was lost that a hold covers".to_owned());
+        }
+        let is_newer = at > self.edited_at && !world.tenant.now.holds(slot);
         let right = match slot.is_ended_at(world) {
             Is::Yes => emitted.is_none(),
             Is::Maybe => is_newer || emitted.is_none(),
@@ -323,11 +398,11 @@ fn ended_as_transit(world: &World<'_>, slot: &Slot) -> Is {
 
 /// Whether the ledger may have forgotten that time: once, it had ended and nothing kept it.
 fn forgettable(world: &World<'_>, slot: &Slot) -> bool {
-    world.tenant.past.iter().any(|past| {
-        let aged =
-            slot.time + past.rules.retention(slot.conversation.as_deref().unwrap_or_default());
-        let aged = if past.rules.covers(slot.time) { aged } else { i64::MIN };
-        !past.rules.held && aged.max(slot.kept_until(&past.rules)) <= past.until_maybe
+    let past = world.tenant.past.iter().map(|past| (&past.rules, past.until_maybe));
+    past.chain([(&world.tenant.now, world.now_max)]).any(|(rules, until)| {
+        let aged = slot.time + rules.retention(slot.conversation.as_deref().unwrap_or_default());
+        let aged = if rules.covers(slot.time) { aged } else { i64::MIN };
+        !rules.freezes(slot.time) && aged.max(slot.kept_until(rules)) <= until
     })
 }
 

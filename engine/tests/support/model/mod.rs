@@ -51,11 +51,22 @@ pub struct Did {
 /// A place on an output topic where content is, or was.
 #[derive(Clone, Debug)]
 pub struct Slot {
+    /// Its key on the topic.
+    pub key: String,
     pub tenant: String,
     /// Of a message.
     pub conversation: Option<String>,
+    /// Of a message.
+    pub message: Option<String>,
+    /// Who sent a message, whose a profile is.
+    pub user: Option<String>,
+    /// The tenant may opt out of it: it is no config item.
+    pub is_optional: bool,
     pub storage: Storage,
+    /// From when its life counts: a version that a newer one did not overwrite ends with that.
     pub time: i64,
+    /// When it was sent or updated.
+    pub own: i64,
     pub ttl: i64,
     /// It has ended, for one of these reasons.
     pub ended: Option<BTreeSet<Reason>>,
@@ -157,6 +168,7 @@ impl Model {
         for seen in &rest {
             self.tombstone(step.now, seen)?;
         }
+        self.messages.end_together()?;
         match did.looked {
             // A clock that has gone back may wait for its own time again.
             Some(Looked { more: false, .. }) if step.now < self.now_max => Ok(()),
@@ -183,7 +195,7 @@ impl Model {
         self.now_max = self.now_max.max(now);
         let at = written.min(now);
         self.advance(at);
-        if let Some(effective) = self.policies.take(key, value, at, now) {
+        if let Some(effective) = self.policies.take(key, value, written, now) {
             self.put(effective, &Due::Waiting(key.to_owned()));
         }
         for seen in &did.seen {
@@ -213,7 +225,8 @@ impl Model {
                 let conversation =
                     key.strip_prefix("conversation/").and_then(|key| key.split('/').nth(1));
                 for tenant in self.policies.touched(key) {
-                    self.close(&tenant, at, !key.starts_with("hold/"), conversation);
+                    let closes = !key.starts_with("hold/") && !key.starts_with("erasure/");
+                    self.close(&tenant, at, closes, conversation);
                 }
                 at
             }
@@ -267,6 +280,10 @@ impl Model {
             if change.ended || opted_out {
                 slot.endings += 1;
             }
+            if let Some(reason) = change.erasure.as_ref().and_then(|erasure| erasure.ends(slot)) {
+                slot.endings += 1;
+                slot.end(reason);
+            }
             if change.ended {
                 slot.end(Reason::Ended);
             }
@@ -304,14 +321,21 @@ impl Model {
         if slot.tombstoned {
             return Err(format!("a second tombstone: {seen}"));
         }
-        if suspended || rules.held {
+        if suspended || rules.keeps(slot) {
             return Err(format!("nothing may be tombstoned: {seen}"));
         }
         if slot.kept_until(&rules) > now_max {
             return Err(format!("the minimum keeps it: {seen}"));
         }
         let may = slot.ended.as_ref().unwrap_or(&slot.maybe);
-        let either = [Reason::OptedOut, Reason::Ended, Reason::Expired, Reason::Undelivered];
+        let either = [
+            Reason::OptedOut,
+            Reason::Ended,
+            Reason::Expired,
+            Reason::Undelivered,
+            Reason::Erased,
+            Reason::Burned,
+        ];
         // Under the rules of this moment another end may be the earliest.
         let also = slot.ends(&rules).iter().any(|end| end.0 == *reason && end.1 <= now_max);
         let has_ended = slot.ended.is_some() || !may.is_empty();
@@ -331,7 +355,7 @@ impl Model {
         let (suspended, now_max) = (self.suspended, self.now_max);
         for slot in self.slots().filter(|slot| !slot.tombstoned) {
             let rules = policies.tenant(&slot.tenant).now.clone();
-            if suspended || rules.held || slot.kept_until(&rules) > now {
+            if suspended || rules.keeps(slot) || slot.kept_until(&rules) > now {
                 slot.note(&rules, i64::MIN, now_max);
                 continue;
             }
@@ -357,7 +381,7 @@ impl Model {
             } else {
                 slot.ends(rules).iter().map(|end| end.1).min()?
             };
-            (!rules.held).then_some(end.max(slot.kept_until(rules)))
+            (!rules.keeps(slot)).then_some(end.max(slot.kept_until(rules)))
         });
         let next_end = next_end.min().filter(|end| *end < policy::FOREVER / 2);
         match (next_end, wake) {
@@ -460,7 +484,7 @@ impl Slot {
 
     fn kept_until(&self, rules: &Rules) -> i64 {
         match self.storage {
-            Storage::Stored if rules.minimum > 0 => self.time + rules.minimum,
+            Storage::Stored if rules.minimum > 0 => self.own + rules.minimum,
             Storage::Stored | Storage::Transit => i64::MIN,
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing is summed up. Every question about the past is answered from the whole list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use lethe_engine::Class;
+use lethe_engine::{Class, Reason, Storage};
 use serde_json::Value;
 
+use super::{Is, Slot};
 use crate::support::history::START_MS;
 
 /// No end.
@@ -29,14 +30,116 @@ pub struct Rules {
     pub ends_at: i64,
     /// That moment has come.
     pub ended: bool,
-    /// A hold names the tenant.
-    pub held: bool,
+    /// A hold on every tenant.
+    pub stop: bool,
+    /// The holds on the tenant, with the first and last sent time that they cover.
+    holds: Vec<(Scope, i64, i64)>,
+    /// The erasures on the tenant, by their keys.
+    erasures: Vec<(String, Erasure)>,
+}
+
+/// Some of a tenant's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    tenant: String,
+    conversation: Option<String>,
+    user: Option<String>,
+    message: Option<String>,
+}
+
+/// An erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    scope: Scope,
+    before: i64,
+    standing: bool,
+    /// It was taken back: perhaps before it was carried out.
+    withdrawn: bool,
+}
+
+impl Scope {
+    fn of(body: &Value) -> Self {
+        let field = |name: &str| body.get(name).map(|value| value.as_str().unwrap().to_owned());
+        Self {
+            tenant: field("tenant").unwrap(),
+            conversation: field("conversation"),
+            user: field("user"),
+            message: field("message"),
+        }
+    }
+
+    fn covers(&self, slot: &Slot) -> bool {
+        let fits = |named: &Option<String>, has: &Option<String>| named.is_none() || named == has;
+        slot.tenant == self.tenant
+            && fits(&self.conversation, &slot.conversation)
+            && fits(&self.user, &slot.user)
+            && fits(&self.message, &slot.message)
+    }
+}
+
+impl Erasure {
+    /// How it ends what is there.
+    pub fn ends(&self, slot: &Slot) -> Option<Reason> {
+        if !self.scope.covers(slot) {
+            None
+        } else if slot.own < self.before {
+            Some(Reason::Erased)
+        } else if self.standing && slot.storage == Storage::Stored && slot.is_optional {
+            Some(Reason::OptedOut)
+        } else {
+            None
+        }
+    }
 }
 
 impl Rules {
     /// The retention in a conversation.
     pub fn retention(&self, conversation: &str) -> i64 {
         self.conversations.get(conversation).copied().unwrap_or(self.retention).min(self.maximum)
+    }
+
+    /// Whether a hold covers it.
+    pub fn holds(&self, slot: &Slot) -> bool {
+        let covers = |(scope, from, until): &(Scope, i64, i64)| {
+            scope.covers(slot) && (from..=until).contains(&&slot.own)
+        };
+        slot.storage == Storage::Stored && (self.stop || self.holds.iter().any(covers))
+    }
+
+    /// Whether a hold keeps it from being tombstoned.
+    pub fn keeps(&self, slot: &Slot) -> bool {
+        self.stop || self.holds(slot)
+    }
+
+    /// Whether a hold without an end covers all that was sent then, or later.
+    pub fn freezes(&self, sent_at: i64) -> bool {
+        let covers = |(scope, from, until): &(Scope, i64, i64)| {
+            let all = scope.conversation.is_none() && scope.user.is_none();
+            all && *until == FOREVER && *from <= sent_at
+        };
+        self.stop || self.holds.iter().any(covers)
+    }
+
+    /// Whether an erasure that was asked for before ends what comes now.
+    pub fn erases(&self, slot: &Slot) -> Is {
+        let covers = |erasure: &Erasure| erasure.scope.covers(slot) && slot.own < erasure.before;
+        self.asked(covers)
+    }
+
+    /// Whether an erasure that stands has it treated as opted out.
+    pub fn opts_out(&self, slot: &Slot) -> Is {
+        self.asked(|erasure| {
+            erasure.standing
+                && slot.is_optional
+                && erasure.scope.covers(slot)
+                && slot.own >= erasure.before
+        })
+    }
+
+    fn asked(&self, covers: impl Fn(&Erasure) -> bool) -> Is {
+        let found = self.erasures.iter().filter(|(_, erasure)| covers(erasure));
+        let found = found.map(|(_, erasure)| if erasure.withdrawn { Is::Maybe } else { Is::Yes });
+        found.max().unwrap_or(Is::No)
     }
 
     /// Whether what was sent then is the tenant's to keep.
@@ -95,6 +198,8 @@ pub struct Change {
     pub ended: bool,
     /// Stored content that was sent before ended by it: the tenant named a later `since`.
     pub since: i64,
+    /// What it covers ended by it.
+    pub erasure: Option<Erasure>,
 }
 
 /// Everything said on the control topic.
@@ -102,20 +207,31 @@ pub struct Change {
 pub struct Policies {
     class: Class,
     tenants: BTreeMap<String, Tenant>,
-    /// Hold → the tenant it names.
-    holds: BTreeMap<String, String>,
+    /// By key.
+    holds: BTreeMap<String, Value>,
+    /// By key; taken back, they stay as such.
+    erasures: Vec<(String, Erasure)>,
+    /// When the record of a key was written.
+    written: BTreeMap<String, i64>,
     waiting: BTreeMap<String, (i64, Option<Value>)>,
 }
 
 impl Policies {
     pub fn new(class: Class) -> Self {
-        Self { class, tenants: BTreeMap::new(), holds: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self {
+            class,
+            tenants: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            erasures: Vec::new(),
+            written: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
     }
 
     pub fn tenant(&mut self, name: &str) -> &mut Tenant {
-        let held = self.is_held(name);
+        let requests = self.requests(name);
         let class = self.class;
-        self.tenants.entry(name.to_owned()).or_insert_with(|| Tenant::new(class, held))
+        self.tenants.entry(name.to_owned()).or_insert_with(|| Tenant::new(class, &requests))
     }
 
     pub fn tenants(&self) -> impl Iterator<Item = (&String, &Tenant)> {
@@ -139,7 +255,9 @@ impl Policies {
     }
 
     /// Takes a valid record: whom it changes, and when; nothing, if it waits.
-    pub fn take(&mut self, key: &str, value: Option<&str>, at: i64, now: i64) -> Option<i64> {
+    pub fn take(&mut self, key: &str, value: Option<&str>, written: i64, now: i64) -> Option<i64> {
+        let at = written.min(now);
+        self.written.insert(key.to_owned(), written);
         let body: Option<Value> = value.map(|text| serde_json::from_str(text).unwrap());
         let effective =
             body.as_ref().and_then(|body| body.get("effective_at")).map(time).unwrap_or(at).max(at);
@@ -155,7 +273,7 @@ impl Policies {
                 self.tenant(parts[1]);
                 vec![parts[1].to_owned()]
             }
-            "hold" => self.tenants.keys().cloned().collect(),
+            "hold" | "erasure" => self.tenants.keys().cloned().collect(),
             _ => Vec::new(),
         }
     }
@@ -164,11 +282,26 @@ impl Policies {
     pub fn put_in_force(&mut self, key: &str, at: i64, now_max: i64) -> Vec<Change> {
         let (_, body) = self.waiting.remove(key).unwrap();
         let parts: Vec<&str> = key.split('/').collect();
+        let mut erasure = None;
         if parts[0] == "hold" {
-            match body.as_ref().and_then(|body| body["tenant"].as_str()) {
-                Some(tenant) => self.holds.insert(key.to_owned(), tenant.to_owned()),
+            match body {
+                Some(body) => self.holds.insert(key.to_owned(), body),
                 None => self.holds.remove(key),
             };
+        } else if parts[0] == "erasure" {
+            let before = self.erasures.iter_mut().filter(|(of, _)| of == key);
+            before.for_each(|(_, erasure)| erasure.withdrawn = true);
+            if let Some(body) = body {
+                self.tenant(body["tenant"].as_str().unwrap());
+                let asked = Erasure {
+                    scope: Scope::of(&body),
+                    before: body.get("before").map_or(self.written[key], time),
+                    standing: body.get("standing").is_some(),
+                    withdrawn: false,
+                };
+                self.erasures.push((key.to_owned(), asked.clone()));
+                erasure = Some(asked);
+            }
         } else if let "tenant" | "terms" | "conversation" = parts[0] {
             let tenant = self.tenant(parts[1]);
             match parts[0] {
@@ -182,10 +315,10 @@ impl Policies {
         }
         let touched = self.touched(key);
         let conversation = parts.get(2).copied();
-        touched
-            .iter()
-            .filter_map(|name| self.renew(name, at, now_max, parts[0] != "hold", conversation))
-            .collect()
+        let closes = !matches!(parts[0], "hold" | "erasure");
+        let changes =
+            touched.iter().filter_map(|name| self.renew(name, at, now_max, closes, conversation));
+        changes.map(|change| Change { erasure: erasure.clone(), ..change }).collect()
     }
 
     /// Puts a tenant's end in force.
@@ -203,9 +336,9 @@ impl Policies {
         conversation: Option<&str>,
     ) -> Option<Change> {
         let class = self.class;
-        let held = self.is_held(name);
+        let requests = self.requests(name);
         let tenant = self.tenants.get_mut(name)?;
-        let rules = tenant.rules(class, at, held);
+        let rules = tenant.rules(class, at, &requests);
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let until = if closes { at } else { i64::MIN };
         let past = std::mem::replace(&mut tenant.now, rules);
@@ -228,13 +361,32 @@ impl Policies {
             } else {
                 i64::MIN
             },
+            erasure: None,
         })
     }
 
-    fn is_held(&self, name: &str) -> bool {
-        let named: BTreeSet<&str> = self.holds.values().map(String::as_str).collect();
-        named.contains("*") || named.contains(name)
+    /// What holds and erasures say of a tenant.
+    fn requests(&self, name: &str) -> Requests {
+        let holds = self.holds.values().map(|body| {
+            let bound = |field: &str, none: i64| body.get(field).map_or(none, time);
+            (Scope::of(body), bound("from", -FOREVER), bound("until", FOREVER))
+        });
+        let holds: Vec<_> = holds.collect();
+        let of_tenant = |scope: &Scope| scope.tenant == name;
+        let erasures = self.erasures.iter().filter(|(_, erasure)| of_tenant(&erasure.scope));
+        Requests {
+            stop: holds.iter().any(|(scope, ..)| scope.tenant == "*"),
+            holds: holds.iter().filter(|(scope, ..)| of_tenant(scope)).cloned().collect(),
+            erasures: erasures.cloned().collect(),
+        }
     }
+}
+
+/// What holds and erasures say of a tenant.
+struct Requests {
+    stop: bool,
+    holds: Vec<(Scope, i64, i64)>,
+    erasures: Vec<(String, Erasure)>,
 }
 
 /// Something that comes into force by itself.
@@ -245,7 +397,7 @@ pub enum Due {
 }
 
 impl Tenant {
-    fn new(class: Class, held: bool) -> Self {
+    fn new(class: Class, requests: &Requests) -> Self {
         let mut tenant = Self {
             choice: None,
             terms: None,
@@ -261,18 +413,20 @@ impl Tenant {
                 maximum: 0,
                 ends_at: FOREVER,
                 ended: false,
-                held,
+                stop: false,
+                holds: Vec::new(),
+                erasures: Vec::new(),
             },
             past: Vec::new(),
             floor: i64::MIN,
             ended_until: i64::MIN,
         };
-        tenant.now = tenant.rules(class, i64::MIN / 4, held);
+        tenant.now = tenant.rules(class, i64::MIN / 4, requests);
         tenant
     }
 
     /// The rules that follow from what was said, as of a time.
-    fn rules(&mut self, class: Class, at: i64, held: bool) -> Rules {
+    fn rules(&mut self, class: Class, at: i64, requests: &Requests) -> Rules {
         let terms = self.terms.clone().unwrap_or(Value::Null);
         let ends_at = terms.get("ended_at").map_or(FOREVER, |ended| two_months_after(time(ended)));
         let ended = ends_at <= at;
@@ -302,7 +456,9 @@ impl Tenant {
             maximum: if is_config { FOREVER } else { field("maximum", 3650 * DAY) },
             ends_at,
             ended,
-            held,
+            stop: requests.stop,
+            holds: requests.holds.clone(),
+            erasures: requests.erasures.clone(),
         }
     }
 }

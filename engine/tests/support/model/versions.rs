@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lethe_engine::{Class, Reason, Storage};
 
 use super::{Is, Slot, World};
-use crate::support::history::{Item, Seen};
+use crate::support::history::{Item, Seen, version_key};
 
 /// Every profile or config item.
 #[derive(Clone, Debug, Default)]
@@ -30,16 +30,12 @@ impl Versions {
     }
 
     pub fn slot(&mut self, storage: Storage, key: &str) -> Option<&mut Slot> {
-        self.all.get_mut(key)?.slots.iter_mut().find(|slot| slot.storage == storage)
+        self.slots().find(|slot| slot.storage == storage && slot.key == key)
     }
 
-    pub fn live(&self) -> BTreeSet<(Storage, String)> {
-        let slots = self
-            .all
-            .iter()
-            .flat_map(|(key, known)| known.slots.iter().map(move |slot| (key, slot)));
-        let live = slots.filter(|(_, slot)| !slot.tombstoned);
-        live.map(|(key, slot)| (slot.storage, key.clone())).collect()
+    pub fn live(&mut self) -> BTreeSet<(Storage, String)> {
+        let live = self.slots().filter(|slot| !slot.tombstoned);
+        live.map(|slot| (slot.storage, slot.key.clone())).collect()
     }
 
     /// Judges what came of an event, and takes the content out of `seen`.
@@ -62,7 +58,7 @@ impl Versions {
         for slot in &mut known.slots {
             slot.note(&world.tenant.now, i64::MIN, world.now_max);
         }
-        let emitted: Vec<Storage> = contents(seen, &key);
+        let emitted: Vec<(Storage, String)> = contents(seen, &key, at);
         let is_newer = at > known.newest || (at == known.newest && removed && !known.removed);
         if !is_newer || removed {
             if !emitted.is_empty() {
@@ -78,7 +74,7 @@ impl Versions {
         if emitted.len() > 1 {
             return Err(format!("{key} was emitted twice at once"));
         }
-        known.set(world, class, item, at, emitted.first().copied())
+        known.set(world, class, item, at, emitted.first().cloned())
     }
 }
 
@@ -89,13 +85,19 @@ impl Known {
         class: Class,
         item: &Item,
         at: i64,
-        emitted: Option<Storage>,
+        emitted: Option<(Storage, String)>,
     ) -> Result<(), String> {
+        let (emitted, key) = emitted.unzip();
         let mut slot = Slot {
+            key: key.unwrap_or_default(),
             tenant: item.tenant.clone(),
             conversation: None,
+            message: None,
+            user: (class == Class::Profile).then(|| item.id.clone()),
+            is_optional: class == Class::Profile,
             storage: emitted.unwrap_or(Storage::Stored),
             time: at,
+            own: at,
             ttl: 0,
             ended: None,
             maybe: BTreeSet::new(),
@@ -116,10 +118,14 @@ impl Known {
         }
         match emitted {
             Some(_) => {
+                self.check_key(world, item, &slot)?;
                 slot.note(&world.tenant.now, i64::MIN, world.now_max);
                 if slot.storage == Storage::Stored && (nothing || transit) {
                     // It may have come as ended, to be kept for a while.
                     slot.maybe.extend([Reason::Expired, Reason::Ended, Reason::OptedOut]);
+                    if world.tenant.now.erases(&slot) != Is::No {
+                        slot.maybe.insert(Reason::Erased);
+                    }
                 }
                 self.replace(at, false, Some(slot));
             }
@@ -133,15 +139,37 @@ impl Known {
         Ok(())
     }
 
-    /// A newer version: it takes its topic's place, and ends what is in the other.
+    /// What a hold covers is not overwritten: what is newer goes beside it.
+    fn check_key(&self, world: &World<'_>, item: &Item, slot: &Slot) -> Result<(), String> {
+        let there = self
+            .slots
+            .iter()
+            .find(|old| !old.tombstoned && old.storage == slot.storage && old.key == item.key());
+        let held = there.is_some_and(|there| world.tenant.now.holds(there));
+        let right = if held { version_key(&item.key(), slot.own) } else { item.key() };
+        if slot.key == right {
+            Ok(())
+        } else {
+            Err(format!("emitted under {}, but a hold covers what is there: {held}", slot.key))
+        }
+    }
+
+    /// A newer version: it takes the place of what has its key, what it leaves on its topic ends with it, and
+    /// what is on the other topic ends.
     fn replace(&mut self, at: i64, removed: bool, slot: Option<Slot>) {
         self.newest = at;
         self.removed = removed;
+        let storage = slot.as_ref().map(|slot| slot.storage);
         if let Some(slot) = &slot {
-            self.slots.retain(|old| old.storage != slot.storage);
+            self.slots.retain(|old| old.storage != slot.storage || old.key != slot.key);
         }
-        for old in &mut self.slots {
-            old.end(Reason::Removed);
+        for old in self.slots.iter_mut().filter(|old| !old.tombstoned && old.ended.is_none()) {
+            if storage == Some(old.storage) {
+                // Whether it had ended is then the clock's to say.
+                old.time = at;
+            } else {
+                old.end(Reason::Removed);
+            }
         }
         self.slots.extend(slot);
     }
@@ -151,9 +179,12 @@ impl Known {
 fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     let tenant = world.tenant;
     let rules = &tenant.now;
+    let erased = rules.erases(slot);
+    let kept = rules.keeps(slot) || slot.kept_until(rules) > world.now || world.suspended;
     if class == Class::Config {
         let unsure = slot.time <= tenant.floor.max(tenant.ended_until);
-        return (rules.opted_in, false, !rules.opted_in || unsure);
+        let store = rules.opted_in && (erased != Is::Yes || kept);
+        return (store, false, !rules.opted_in || unsure || erased != Is::No);
     }
     let mut ended = if slot.time <= tenant.floor { Is::Maybe } else { Is::No };
     // Opting out ends nothing in transit; the tenant's end does.
@@ -172,12 +203,21 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     }
     ended = ended.max(Is::at(slot.time + rules.retention(""), world.now, world.now_max));
     over = over.max(Is::at(slot.time + rules.transit_limit, world.now, world.now_max));
-    let kept = rules.held || slot.kept_until(rules) > world.now || world.suspended;
-    if rules.opted_in && slot.time <= tenant.ended_until {
+    ended = ended.max(erased);
+    over = over.max(erased);
+    let opts_out = rules.opts_out(slot);
+    if rules.opted_in && opts_out != Is::Yes && slot.time <= tenant.ended_until {
         // What was sent while its use had ended, and comes when it goes on, may be either.
         return (true, over != Is::Yes, over != Is::No || ended != Is::No);
     }
-    if !rules.covers(slot.time) {
+    if opts_out == Is::Maybe {
+        return (
+            rules.covers(slot.time) && (kept || ended != Is::Yes),
+            over != Is::Yes,
+            over != Is::No,
+        );
+    }
+    if !rules.covers(slot.time) || opts_out == Is::Yes {
         return (false, over != Is::Yes, over != Is::No);
     }
     match ended {
@@ -187,12 +227,13 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     }
 }
 
-/// The topics to which this key was emitted; takes them out of what was seen.
-fn contents(seen: &mut Vec<Seen>, key: &str) -> Vec<Storage> {
+/// The topics to which a version was emitted, and under which key; takes them out of what was seen.
+fn contents(seen: &mut Vec<Seen>, key: &str, at: i64) -> Vec<(Storage, String)> {
+    let beside = version_key(key, at);
     let mut emitted = Vec::new();
     seen.retain(|one| match one {
-        Seen::Content { storage, key: of } if of == key => {
-            emitted.push(*storage);
+        Seen::Content { storage, key: of } if of == key || *of == beside => {
+            emitted.push((*storage, of.clone()));
             false
         }
         Seen::Content { .. } | Seen::Tombstone { .. } => true,

@@ -160,11 +160,13 @@ impl FetchedRecord {
         self.message().offset
     }
 
+    /// When the broker, or else its producer, wrote it (Unix ms); none: nobody says.
     pub(in super::super) fn timestamp_ms(&self) -> Option<i64> {
         let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is owned by this value, and the kind may be written.
-        let at_ms = unsafe { rd::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
-        (kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(at_ms)
+        // SAFETY: the message is borrowed, and the kind may be written.
+        let at_ms = unsafe { rd::rd_kafka_message_timestamp(self.message(), &raw mut kind) };
+        let said = kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        said.then_some(at_ms).filter(|&at_ms| at_ms >= 0)
     }
 
     pub(in super::super) fn key(&self) -> Option<&[u8]> {

@@ -1,0 +1,210 @@
+//! What holds for one record at this moment, and by which rule of which control record.
+//!
+//! Invariant: nothing is written, and the answer is the one that [`verdict()`] would act on.
+
+use super::engine::Engine;
+use super::{Case, Effects, PolicyOffset};
+use crate::ledger::{Entry, Ledger, State};
+use crate::policy::{Decider, End, Facts, Keep, Reason, Verdict, conversation_of, verdict};
+use crate::{Class, Storage};
+
+/// A control record that decides, or none: the defaults do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deciding {
+    /// Its key.
+    pub key: Option<String>,
+    /// Its offset.
+    pub offset: PolicyOffset,
+}
+
+/// What holds for a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explanation {
+    /// Its content has not come, as far as is known, and could still.
+    Unknown,
+    /// Its content is out.
+    Kept {
+        /// On which of the class's topics.
+        storage: Storage,
+        /// When its life ends under the policies of this moment (Unix ms); none: without end.
+        until_ms: Option<i64>,
+        /// By which rule.
+        reason: Reason,
+        /// Whose rule that is.
+        by: Deciding,
+    },
+    /// It has ended, but something keeps it.
+    Waits {
+        /// On which of the class's topics.
+        storage: Storage,
+        /// Why it ended.
+        reason: Reason,
+        /// Whose rule that was.
+        by: Deciding,
+        /// What keeps it.
+        keep: Keep,
+        /// Whose hold or minimum that is.
+        kept_by: Deciding,
+    },
+    /// It is over. Why, where that is still known: its tombstone said so.
+    Over {
+        /// The rule, if its tombstone is not out yet.
+        reason: Option<(Reason, Deciding)>,
+    },
+}
+
+impl Engine {
+    /// Explains a record: `id` is what follows the tenant in its record key.
+    pub fn explain<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        tenant: &str,
+        time_ms: i64,
+        id: &str,
+        now_ms: i64,
+    ) -> Result<Explanation, L::Error> {
+        let mut effects = Effects::default();
+        let mut value = Vec::new();
+        let mut case = self.case(ledger, tenant, now_ms, &mut effects)?;
+        let answer = case.decided(time_ms, id, &mut value)?;
+        Ok(match answer {
+            Answer::Unknown => Explanation::Unknown,
+            Answer::Over(end) => Explanation::Over {
+                reason: end.map(|end| (end.reason, self.deciding(&end, tenant, id))),
+            },
+            Answer::Kept(storage, until_ms, end) => Explanation::Kept {
+                storage,
+                until_ms,
+                reason: end.reason,
+                by: self.deciding(&end, tenant, id),
+            },
+            Answer::Waits(storage, end, keep, minimum) => Explanation::Waits {
+                storage,
+                reason: end.reason,
+                by: self.deciding(&end, tenant, id),
+                keep,
+                kept_by: match keep {
+                    Keep::Hold { policy } | Keep::Stop { policy } => {
+                        let key = policy.and_then(|offset| self.holds.key_of(offset));
+                        Deciding { key: key.map(str::to_owned), offset: policy }
+                    }
+                    Keep::Minimum { .. } => {
+                        let key = minimum.map(|_| of_tenant("terms", tenant));
+                        Deciding { key, offset: minimum }
+                    }
+                },
+            },
+        })
+    }
+
+    /// The control record behind an end.
+    fn deciding(&self, end: &End, tenant: &str, id: &str) -> Deciding {
+        let offset = end.policy;
+        let key = match end.decider {
+            Decider::Default => None,
+            Decider::Tenant => Some(of_tenant("tenant", tenant)),
+            Decider::Terms => Some(of_tenant("terms", tenant)),
+            Decider::Conversation => {
+                let conversation = conversation_of(id);
+                Some(format!("{}/{conversation}", of_tenant("conversation", tenant)))
+            }
+            Decider::Erasure => {
+                offset.and_then(|offset| self.erasures.key_of(offset)).map(str::to_owned)
+            }
+        };
+        Deciding { key, offset }
+    }
+}
+
+fn of_tenant(kind: &str, tenant: &str) -> String {
+    let mut key = format!("{kind}/");
+    crate::ledger::key::push_part(&mut key, tenant);
+    key
+}
+
+/// What was found, without the names of control records.
+enum Answer {
+    Unknown,
+    Over(Option<End>),
+    Kept(Storage, Option<i64>, End),
+    Waits(Storage, End, Keep, PolicyOffset),
+}
+
+impl<L: Ledger> Case<'_, L> {
+    fn decided(&mut self, time_ms: i64, id: &str, value: &mut Vec<u8>) -> Result<Answer, L::Error> {
+        let conversation = self.conversation(id)?;
+        let found = self.find(time_ms, id, value)?;
+        let Some((place, entry)) = found else {
+            let view = self.view(conversation);
+            let over = [Storage::Stored, Storage::Transit]
+                .iter()
+                .all(|storage| time_ms <= view.horizon_ms(*storage));
+            return Ok(if over { Answer::Over(None) } else { Answer::Unknown });
+        };
+        let passed = place == super::case::Place::Range
+            && self.tenant.books.line(entry.storage).has_passed(time_ms, id);
+        match entry.state {
+            State::Early => return Ok(Answer::Unknown),
+            State::Gone => return Ok(Answer::Over(None)),
+            State::Live | State::Condemned(_) if passed => return Ok(Answer::Over(None)),
+            State::Live | State::Condemned(_) => {}
+        }
+        let facts = Facts::of(time_ms, id, &entry);
+        let view = self.view(conversation);
+        Ok(match verdict(&facts, &view) {
+            Verdict::Ended(end) => Answer::Over(Some(end)),
+            Verdict::Kept(end, keep) => {
+                Answer::Waits(entry.storage, end, keep, view.rules.terms_policy)
+            }
+            Verdict::Live { until_ms } => {
+                let tenant_ms = view.rules.terms.end_ms().filter(|_| !view.rules.ended);
+                let reason = first_end(&entry, &facts, until_ms, tenant_ms);
+                let until_ms = [until_ms, tenant_ms].into_iter().flatten().min();
+                Answer::Kept(entry.storage, until_ms, view.end_of(reason, &facts))
+            }
+        })
+    }
+}
+
+/// Which rule will end a live record first.
+fn first_end(
+    entry: &Entry<'_>,
+    facts: &Facts<'_>,
+    until_ms: Option<i64>,
+    tenant_ms: Option<i64>,
+) -> Reason {
+    if tenant_ms.is_some_and(|at_ms| until_ms.is_none_or(|until_ms| at_ms < until_ms)) {
+        return Reason::Ended;
+    }
+    if until_ms.is_some() && facts.burns_at_ms() == until_ms {
+        return Reason::Burned;
+    }
+    match entry.storage {
+        Storage::Stored => Reason::Expired,
+        Storage::Transit => Reason::Undelivered,
+    }
+}
+
+/// A record of which versions come is asked about by the time of its live one.
+impl Engine {
+    /// The time of the live version of a profile or config item, and its storage (Unix ms).
+    pub fn live_version<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        tenant: &str,
+        id: &str,
+        now_ms: i64,
+    ) -> Result<Option<(Storage, i64)>, L::Error> {
+        if self.class == Class::Message {
+            return Ok(None);
+        }
+        let mut effects = Effects::default();
+        let mut case = self.case(ledger, tenant, now_ms, &mut effects)?;
+        let latest = case.latest(id)?;
+        let live = |storage| {
+            let live_ms = latest.and_then(|latest| latest.live_ms(storage));
+            live_ms.map(|live_ms| (storage, live_ms))
+        };
+        Ok(live(Storage::Stored).or_else(|| live(Storage::Transit)))
+    }
+}

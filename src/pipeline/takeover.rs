@@ -1,0 +1,168 @@
+//! The end of taking over a partition: its ledger and its position agree, and it may start.
+
+use lethe_engine::Engine;
+
+use super::clock::{HostClock, Now};
+use super::desk::Trouble;
+use super::error::PipelineError;
+use super::partition::{Live, Restoring, Stage};
+use super::provenance::{Provenance, differs};
+use super::restore::{DISAGREEMENTS_MAX, PAUSE};
+use super::seam::{Committed, Input, Kafka, PartitionId, Role};
+use super::settings::Beginning;
+use super::transaction::{Mark, sequence};
+use super::upkeep::Upkeep;
+use super::worker::Worker;
+
+impl<K: Kafka, C: HostClock> Worker<K, C> {
+    /// Everything is read: where to start, if all of it agrees.
+    pub(super) fn place(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+    ) -> Result<Option<Place>, Trouble> {
+        self.close_log(id);
+        let Some(goal) = restoring.goal.take() else { return Ok(None) };
+        restoring.store.check_whole()?;
+        let applied = restoring.store.sequence();
+        let next = match &goal.committed {
+            Some(Committed { offset, metadata }) => match sequence(metadata) {
+                Some(committed) if committed == applied => *offset,
+                Some(committed) => {
+                    restoring.disagreements += 1;
+                    restoring.not_before = now.monotonic + PAUSE;
+                    if restoring.disagreements > DISAGREEMENTS_MAX {
+                        return Err(self.disagreement(id, &format!(
+                            "its changelog ends at delta {applied}, the group's committed position \
+                             is of delta {committed}: one of them was reset or lost records. \
+                             Restore the changelog topic, or set the group's position by hand"
+                        )));
+                    }
+                    return Ok(None);
+                }
+                None => {
+                    tracing::warn!(
+                        topic = self.desk.settings.topics.input(id.class),
+                        partition = id.partition,
+                        offset,
+                        "the group's position was set by hand; lethe goes on from there"
+                    );
+                    *offset
+                }
+            },
+            None => self.first_offset(id, restoring)?,
+        };
+        let bounds = self.input.bounds(id)?;
+        if next < bounds.start {
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                lost = bounds.start - next,
+                "the input has dropped records before lethe read them"
+            );
+        }
+        let refused = (next > bounds.end).then(|| {
+            format!(
+                "the input ends at {}, before the position {next}: it was recreated or \
+                     truncated. Its events would be taken for known ones; set the group's position \
+                     by hand to go on",
+                bounds.end
+            )
+        });
+        let engine = Engine::open(id.class, &mut restoring.store)?;
+        if !self.control_fits(engine.control_offset())? {
+            restoring.not_before = now.monotonic + PAUSE;
+            return Ok(None);
+        }
+        let last = restoring.last.as_ref();
+        let input = self.kafka.topic_id(Role::Input(id.class));
+        let before = last.and_then(|last| last.provenance.input.as_ref());
+        let by_hand =
+            goal.committed.as_ref().is_some_and(|place| sequence(&place.metadata).is_none());
+        let refused = refused
+            .or_else(|| (!by_hand).then(|| other_input(before, input.as_ref())).flatten())
+            .or_else(|| self.control_gap(&engine, last, now));
+        let control = self.control_id(last.and_then(|last| last.provenance.control.as_ref()));
+        let provenance = Provenance { input: input.or_else(|| before.cloned()), control };
+        // Where nobody says how long the changelog is, it is taken for long.
+        let slack = self.desk.settings.changelog_slack_bytes;
+        let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * slack };
+        let mark = goal.committed.and_then(|place| Mark::read(&place.metadata)).unwrap_or(unknown);
+        Ok(Some(Place { next: next.max(bounds.start), engine, provenance, mark, refused }))
+    }
+
+    /// Where a group without a position begins.
+    fn first_offset(&mut self, id: PartitionId, restoring: &Restoring) -> Result<i64, Trouble> {
+        if let Some(last) = &restoring.last {
+            tracing::warn!(
+                topic = self.desk.settings.topics.input(id.class),
+                partition = id.partition,
+                offset = last.input_offset,
+                "the group's position has expired; the changelog knows it"
+            );
+            return Ok(last.input_offset);
+        }
+        let bounds = self.input.bounds(id)?;
+        Ok(match self.desk.settings.beginning {
+            Beginning::Earliest => bounds.start,
+            Beginning::Latest => bounds.end,
+        })
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        id: PartitionId,
+        restoring: Restoring,
+        place: Place,
+    ) -> Result<Stage, PipelineError> {
+        let topic = self.desk.settings.topics.input(id.class);
+        *self.restored.entry(id.class).or_default() += restoring.records;
+        if let Some((sequence, counts)) = &restoring.unsure
+            && restoring.store.sequence() >= *sequence
+        {
+            self.desk.counters.committed(id.class, counts);
+        }
+        if let Some(why) = place.refused {
+            tracing::error!(topic, partition = id.partition, "the partition stands still: {why}");
+            restoring.store.flush()?;
+            return Ok(Stage::Refused);
+        }
+        tracing::info!(
+            topic,
+            partition = id.partition,
+            deltas = restoring.applied,
+            sequence = restoring.store.sequence(),
+            offset = place.next,
+            "restored"
+        );
+        let (key, upkeep) = (place.provenance.key(), Upkeep::new(place.mark));
+        let live = Live::new(restoring.store, place.engine, key, place.next, upkeep);
+        Ok(Stage::Live(Box::new(live)))
+    }
+}
+
+/// Where a restored partition starts.
+pub(super) struct Place {
+    next: i64,
+    engine: Engine,
+    /// Of which topics its offsets are.
+    provenance: Provenance,
+    /// What its changelog holds.
+    mark: Mark,
+    /// Why it must not.
+    refused: Option<String>,
+}
+
+/// Why positions of one input topic are none of another's.
+fn other_input(before: Option<&String>, now: Option<&String>) -> Option<String> {
+    differs(before, now).then(|| {
+        format!(
+            "the input was recreated (its id is {}, the ledger speaks of {}): its events would be \
+             taken for known ones. Set the group's position by hand to go on with what the ledger \
+             knows, so that nothing comes back",
+            now.map_or("unknown", String::as_str),
+            before.map_or("unknown", String::as_str)
+        )
+    })
+}
