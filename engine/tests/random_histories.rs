@@ -41,8 +41,9 @@ fn whole(class: Class, back: bool, seeds: &[Seed]) -> Vec<Step> {
 }
 
 fn histories(class: Class, back: bool) {
-    let asked = std::env::var("LETHE_HISTORIES").ok();
-    let asked: Option<u32> = asked.map(|count| count.parse().expect("LETHE_HISTORIES: a number"));
+    let asked: Option<u32> = std::env::var("LETHE_HISTORIES").ok().map(|count| {
+        count.parse().unwrap_or_else(|_| panic!("LETHE_HISTORIES is not a number: {count}"))
+    });
     let cases = asked.unwrap_or(HISTORIES);
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
