@@ -7,7 +7,10 @@ export RUST_TEST_THREADS ?= 8
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help demo test simulate bench lint fmt prerequisites
+# How many random histories of each class `make histories` draws.
+HISTORIES ?= 300000
+
+.PHONY: help demo test simulate histories bench lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +29,9 @@ test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
 simulate: ## Run SEEDS seeds of the simulation: lethe's own code against a Kafka that fails.
 	@scripts/prerequisites build
 	LETHE_SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked -p lethe --test simulation -- --nocapture faults
+
+histories: ## Draw HISTORIES random histories of each class for the engine, against a naive model.
+	LETHE_HISTORIES=$(HISTORIES) cargo test --release --locked -p lethe-engine --test random_histories
 
 bench: ## Measure; ARGS="--messages 20000 --rounds 1" makes it short.
 	@scripts/prerequisites build kafka
