@@ -1,10 +1,11 @@
-//! What a worker's partitions hold, for the metrics: counted from the books a few rows at a time,
-//! outside of the batches.
+//! What a worker's partitions hold, for the metrics: counted from the books and the sweeps a few rows at a
+//! time, outside of the batches.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lethe_engine::ledger::Books;
+use lethe_engine::ledger::key::{self, tag};
+use lethe_engine::ledger::{Books, ErasureRow, Line, NOTHING_MS, Sweep};
 use lethe_engine::{Class, Ledger, Rows, Storage};
 use lethe_state::{Pressure, StateError};
 
@@ -15,25 +16,59 @@ use super::settings::CENSUS_ROWS;
 use super::upkeep::age;
 use super::worker::Worker;
 
-/// The tag of books, and the first key behind them.
-const BOOKS: &[u8] = &[lethe_engine::ledger::key::tag::BOOKS];
-const BEHIND: &[u8] = &[lethe_engine::ledger::key::tag::BOOKS + 1];
+/// What the books of a partition say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    stored: Held,
+    transit: Held,
+    kept: u64,
+}
 
-/// How many records of a partition live, as of the last time that all its books were read.
+/// What they say of one storage.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    live: u64,
+    /// The earliest cursor of a tenant with live records (Unix ms).
+    cursor_ms: Option<i64>,
+}
+
+impl Held {
+    fn add(&mut self, line: &Line) {
+        self.live += line.live;
+        // Before the first end a cursor stands before all times.
+        if line.live > 0 && line.cursor_ms > NOTHING_MS {
+            let earliest_ms = self.cursor_ms.map_or(line.cursor_ms, |ms| ms.min(line.cursor_ms));
+            self.cursor_ms = Some(earliest_ms);
+        }
+    }
+}
+
+/// What a partition holds, as of the last time that all its books were read.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    stored: u64,
-    transit: u64,
+    count: Count,
     /// Where counting goes on, and what was counted so far.
     from: Vec<u8>,
-    counted: (u64, u64),
+    counted: Count,
+    /// Walks that are not through, `CENSUS_ROWS` at most, and since when the first erasure among them is
+    /// in force (Unix ms).
+    sweeps: u64,
+    erasing_since_ms: Option<i64>,
 }
 
 /// What a worker's partitions hold together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holdings {
-    /// Live records.
+    /// Live records, and how far back the horizon lies that is furthest back (seconds).
     pub(super) live: BTreeMap<(Class, Storage), u64>,
+    pub(super) horizon_age_s: BTreeMap<(Class, Storage), u64>,
+    /// Records that outlast their tenant's cursor.
+    pub(super) kept: BTreeMap<Class, u64>,
+    /// Holds in force, of the partition that knows most.
+    pub(super) holds: u64,
+    pub(super) sweeps: u64,
+    /// Of the oldest erasure that is not through (seconds).
+    pub(super) erasure_age_s: u64,
     /// Changelog records that restores have read since the last report, and still have to read.
     pub(super) restored: BTreeMap<Class, u64>,
     pub(super) remaining: BTreeMap<Class, u64>,
@@ -57,28 +92,70 @@ impl Holdings {
         self.pending_bytes += pressure.pending_bytes;
         self.stalled += u64::from(pressure.is_stalled);
     }
+
+    fn counted(&mut self, class: Class, census: &Census, now: Now) {
+        let age_s = |since_ms: i64| u64::try_from((now.wall_ms - since_ms) / 1_000).unwrap_or(0);
+        let Count { stored, transit, kept } = census.count;
+        for (storage, held) in [(Storage::Stored, stored), (Storage::Transit, transit)] {
+            *self.live.entry((class, storage)).or_default() += held.live;
+            let oldest_s = self.horizon_age_s.entry((class, storage)).or_default();
+            *oldest_s = held.cursor_ms.map_or(0, age_s).max(*oldest_s);
+        }
+        *self.kept.entry(class).or_default() += kept;
+        self.sweeps += census.sweeps;
+        let erasing_s = census.erasing_since_ms.map_or(0, age_s);
+        self.erasure_age_s = self.erasure_age_s.max(erasing_s);
+    }
 }
 
 impl Live {
     /// Counts some more rows.
     fn count(&mut self) -> Result<(), StateError> {
-        let mut rows = Rows::default();
+        self.count_books()?;
+        self.count_sweeps()
+    }
+
+    fn count_books(&mut self) -> Result<(), StateError> {
+        let (mut start, mut end, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        key::first(tag::BOOKS, &mut start);
+        key::first(tag::BOOKS + 1, &mut end);
         let census = &mut self.census;
-        let from = if census.from.is_empty() { BOOKS } else { &census.from };
-        self.store.scan(from, BEHIND, CENSUS_ROWS, &mut rows)?;
+        let from = if census.from.is_empty() { &start } else { &census.from };
+        self.store.scan(from, &end, CENSUS_ROWS, &mut rows)?;
         let mut last = None;
         for (key, value) in rows.iter() {
             let books = Books::read(value)?;
-            census.counted.0 += books.stored.live;
-            census.counted.1 += books.transit.live;
+            census.counted.stored.add(&books.stored);
+            census.counted.transit.add(&books.transit);
+            census.counted.kept += books.kept;
             last = Some(key);
         }
         match last.filter(|_| rows.len() == CENSUS_ROWS) {
             Some(last) => census.from = [last, &[0]].concat(),
             None => {
-                (census.stored, census.transit) = std::mem::take(&mut census.counted);
+                census.count = std::mem::take(&mut census.counted);
                 census.from.clear();
             }
+        }
+        Ok(())
+    }
+
+    fn count_sweeps(&mut self) -> Result<(), StateError> {
+        let (mut from, mut end, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        key::first(tag::SWEEP, &mut from);
+        key::first(tag::SWEEP + 1, &mut end);
+        self.store.scan(&from, &end, CENSUS_ROWS, &mut rows)?;
+        self.census.sweeps = rows.len() as u64;
+        self.census.erasing_since_ms = None;
+        // They are in the order of their control records: the first erasure is the oldest.
+        for (_, value) in rows.iter() {
+            let Some(offset) = Sweep::read(value)?.erasure else { continue };
+            let (mut key, mut row) = (Vec::new(), Vec::new());
+            key::numbered(tag::ERASURE, offset, &mut key);
+            if self.store.get(&key, &mut row)? {
+                self.census.erasing_since_ms = Some(ErasureRow::read(&row)?.at_ms);
+            }
+            break;
         }
         Ok(())
     }
@@ -104,12 +181,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                         live.count()?;
                     }
                     number += 1;
-                    let census = &live.census;
-                    for (storage, count) in
-                        [(Storage::Stored, census.stored), (Storage::Transit, census.transit)]
-                    {
-                        *holdings.live.entry((id.class, storage)).or_default() += count;
-                    }
+                    holdings.counted(id.class, &live.census, now);
+                    holdings.holds = holdings.holds.max(live.engine.holds() as u64);
                     holdings.positions.insert(id, live.next);
                     holdings.state_bytes += live.store.bytes();
                     holdings.presses(live.store.pressure());

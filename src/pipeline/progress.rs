@@ -23,6 +23,11 @@ pub struct Progress {
     lag: Gauge,
     difference: Gauge,
     live: Vec<(Class, Storage, Gauge)>,
+    horizon_age: Vec<(Class, Storage, Gauge)>,
+    kept: Vec<(Class, Gauge)>,
+    holds: Gauge,
+    sweeps: Gauge,
+    erasure_age: Gauge,
     restored: Vec<(Class, Counter)>,
     remaining: Vec<(Class, Gauge)>,
     state_bytes: Gauge,
@@ -47,19 +52,27 @@ impl Progress {
     /// Of so many workers.
     #[must_use]
     pub fn new(workers: usize, topics: &Topics) -> Self {
-        let live = |class: Class| {
-            [Storage::Stored, Storage::Transit].map(|storage| {
-                let (of, is) = (class.name(), storage_name(storage));
-                let gauge = metrics::gauge!(names::LIVE_RECORDS, "class" => of, "storage" => is);
-                (class, storage, gauge)
-            })
+        let by_storage = |name: &'static str| {
+            let both = |class| [Storage::Stored, Storage::Transit].map(|storage| (class, storage));
+            let each = CLASSES.into_iter().flat_map(both);
+            let gauge = |(class, storage): (Class, Storage)| {
+                let (of, is) = (class.name(), storage.name());
+                (class, storage, metrics::gauge!(name, "class" => of, "storage" => is))
+            };
+            each.map(gauge).collect()
         };
+        let kept = |class: Class| metrics::gauge!(names::KEPT_RECORDS, "class" => class.name());
         let input = |class| topics.input(class).to_owned();
         let restored = |class| metrics::counter!(names::RESTORED_RECORDS, "topic" => input(class));
         let lag = |class| metrics::gauge!(names::CONSUMER_LAG, "topic" => input(class));
         let remaining = |class| metrics::gauge!(names::RESTORE_REMAINING, "topic" => input(class));
         Self {
-            live: CLASSES.into_iter().flat_map(live).collect(),
+            live: by_storage(names::LIVE_RECORDS),
+            horizon_age: by_storage(names::HORIZON_AGE),
+            kept: CLASSES.map(|class| (class, kept(class))).into(),
+            holds: metrics::gauge!(names::HOLDS),
+            sweeps: metrics::gauge!(names::SWEEPS),
+            erasure_age: metrics::gauge!(names::ERASURE_AGE),
             restored: CLASSES.map(|class| (class, restored(class))).into(),
             remaining: CLASSES.map(|class| (class, remaining(class))).into(),
             consumer_lag: CLASSES.map(|class| (class, lag(class))).into(),
@@ -143,6 +156,17 @@ impl Progress {
         for (class, gauge) in &self.remaining {
             gauge.set(number(held().filter_map(|held| held.remaining.get(class)).sum()));
         }
+        for (class, storage, gauge) in &self.horizon_age {
+            let of = |held: &Holdings| held.horizon_age_s.get(&(*class, *storage)).copied();
+            gauge.set(number(held().filter_map(of).max().unwrap_or_default()));
+        }
+        for (class, gauge) in &self.kept {
+            gauge.set(number(held().filter_map(|held| held.kept.get(class)).sum()));
+        }
+        self.holds.set(number(held().map(|held| held.holds).max().unwrap_or_default()));
+        self.sweeps.set(number(held().map(|held| held.sweeps).sum()));
+        let erasing_s = held().map(|held| held.erasure_age_s).max().unwrap_or_default();
+        self.erasure_age.set(number(erasing_s));
         self.state_bytes.set(number(held().map(|held| held.state_bytes).sum()));
         self.changelog_bytes.set(number(held().map(|held| held.changelog_bytes).sum()));
         self.pending_bytes.set(number(held().map(|held| held.pending_bytes).sum()));
@@ -153,13 +177,6 @@ impl Progress {
         self.snapshot_age.set(number(oldest_s));
         let stall = held().map(|held| held.snapshot_stall).max().unwrap_or_default();
         self.snapshot_stall.set(stall.as_secs_f64());
-    }
-}
-
-fn storage_name(storage: Storage) -> &'static str {
-    match storage {
-        Storage::Stored => "stored",
-        Storage::Transit => "transit",
     }
 }
 

@@ -90,6 +90,16 @@ pub const STANDBY_PARTITIONS: &str = "lethe_standby_partitions";
 pub const STANDBY_LAG: &str = "lethe_standby_lag_records";
 /// Which version runs.
 pub const BUILD_INFO: &str = "lethe_build_info";
+/// How far back the horizon lies.
+pub const HORIZON_AGE: &str = "lethe_horizon_age_seconds";
+/// Records that outlast their tenant's cursor.
+pub const KEPT_RECORDS: &str = "lethe_kept_records";
+/// Holds in force.
+pub const HOLDS: &str = "lethe_holds";
+/// Walks over what a change may have ended.
+pub const SWEEPS: &str = "lethe_sweeps";
+/// The oldest erasure that is not through.
+pub const ERASURE_AGE: &str = "lethe_erasure_age_seconds";
 /// Bytes of input.
 pub const INPUT_BYTES: &str = "lethe_input_bytes_total";
 /// Records written.
@@ -273,6 +283,38 @@ pub const METRICS: &[Metric] = &[
         "Changelog records that this process lacks of the partitions that it follows.",
     ),
     gauge(BUILD_INFO, &["version"], "1; the label says which version runs."),
+    measured(
+        gauge(
+            HORIZON_AGE,
+            &["class", "storage"],
+            "How long ago the horizon lies that is furthest back, of the tenants with live records: what was \
+             sent before has its tombstone, but for what is kept. A tenant's horizon moves when something of \
+             it is due; 0: none has moved yet.",
+        ),
+        Unit::Seconds,
+    ),
+    gauge(
+        KEPT_RECORDS,
+        &["class"],
+        "Records that outlast the horizon of their tenant: by a hold, a legal minimum, or a longer retention \
+         of their conversation.",
+    ),
+    gauge(HOLDS, &[], "Holds in force."),
+    gauge(
+        SWEEPS,
+        &[],
+        "Walks through the ledger that are not through: over what an erasure, the release of a hold or another \
+         change may have ended.",
+    ),
+    measured(
+        gauge(
+            ERASURE_AGE,
+            &[],
+            "How long the oldest erasure is in force that is not carried out yet in every partition of this \
+             process; 0: there is none.",
+        ),
+        Unit::Seconds,
+    ),
     counter(
         INPUT_BYTES,
         &["topic"],

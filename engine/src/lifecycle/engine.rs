@@ -83,6 +83,12 @@ impl Engine {
         self.control_offset
     }
 
+    /// How many holds are in force.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.holds.len()
+    }
+
     /// When the next look is due (Unix ms), if anything is.
     #[must_use]
     pub fn wake_ms(&self) -> Option<i64> {

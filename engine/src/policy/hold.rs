@@ -130,6 +130,18 @@ impl Holds {
         }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     /// The first hold on every tenant, if there is one.
     #[must_use]
     pub fn stop(&self) -> Option<i64> {
