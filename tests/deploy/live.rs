@@ -21,7 +21,7 @@ use crate::files::{dashboards, list, root, rules, string};
 use crate::tools;
 
 /// Metrics that a healthy process under load leaves at 0.
-const RIGHTLY_ZERO: [&str; 24] = [
+const RIGHTLY_ZERO: [&str; 23] = [
     "lethe_expiry_lag_seconds",
     "lethe_unmatched_events_total",
     "lethe_control_refused_total",
@@ -31,7 +31,6 @@ const RIGHTLY_ZERO: [&str; 24] = [
     "lethe_restore_remaining_records",
     "lethe_snapshot_age_seconds",
     "lethe_snapshot_stall_seconds",
-    "lethe_horizon_age_seconds",
     "lethe_kept_records",
     "lethe_holds",
     "lethe_sweeps",
