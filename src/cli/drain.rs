@@ -1,14 +1,12 @@
 //! `lethe drain`: has the process on this host leave its group for good, and waits until it has.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::settings::Place;
+use super::own::Own;
 use crate::error::Failure;
 use crate::http::client::{self, AskError};
 use crate::http::drain::{Answer, PATH};
@@ -29,13 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
                         started anew, it joins the group again."
 )]
 pub(super) struct Drain {
-    /// The configuration file (TOML) of the process
-    #[arg(long, value_name = "FILE", env = "LETHE_CONFIG")]
-    config: Option<PathBuf>,
-
-    /// Where its HTTP listens [env: LETHE_HTTP] [default: 127.0.0.1:9644]
-    #[arg(long, value_name = "ADDR")]
-    http: Option<String>,
+    #[command(flatten)]
+    own: Own,
 
     /// Print JSON
     #[arg(long)]
@@ -43,9 +36,7 @@ pub(super) struct Drain {
 }
 
 pub(super) fn run(verb: &Drain) -> Result<(), Failure> {
-    let place = Place { config: verb.config.clone(), ..Place::default() };
-    let http = place.load([("http", verb.http.clone())])?.http;
-    let answer = super::runtime()?.block_on(drained(&http))?;
+    let answer = super::runtime()?.block_on(drained(&verb.own))?;
     let text = if verb.json {
         let failed = |error| Failure::Failed(format!("the answer cannot be written: {error}"));
         serde_json::to_string(&answer).map_err(failed)? + "\n"
@@ -57,14 +48,14 @@ pub(super) fn run(verb: &Drain) -> Result<(), Failure> {
 }
 
 /// Asks for it, and waits until it is so.
-async fn drained(http: &str) -> Result<Answer, Failure> {
+async fn drained(own: &Own) -> Result<Answer, Failure> {
+    let address = own.address().await?;
     let no_answer = |why: String| {
-        Failure::Failed(format!("no process at {http} that drains: {why}; --http says where it is"))
+        Failure::Failed(format!(
+            "no process at {address} that drains: {why}; --http says where it is"
+        ))
     };
     let failed = |error: AskError| no_answer(error.to_string());
-    let mut addresses = client::resolve(http).await.map_err(failed)?.into_iter();
-    let address = addresses.next().ok_or_else(|| no_answer("it is no address".to_owned()))?;
-    let address = reachable(address);
     let started = Instant::now();
     let mut body = client::post(address, PATH).await.map_err(failed)?;
     loop {
@@ -81,31 +72,5 @@ async fn drained(http: &str) -> Result<Answer, Failure> {
         }
         sleep(LOOK).await;
         body = client::get(address, PATH).await.map_err(failed)?;
-    }
-}
-
-/// Where a listener is reached from its own host.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reachable;
-
-    #[test]
-    fn a_listener_on_every_address_is_reached_on_loopback() {
-        let at = |http: &str| {
-            http.parse().map(|address| reachable(address).to_string()).unwrap_or_default()
-        };
-        assert_eq!(at("0.0.0.0:9644"), "127.0.0.1:9644");
-        assert_eq!(at("[::]:9644"), "[::1]:9644");
-        assert_eq!(at("10.0.0.5:1"), "10.0.0.5:1");
     }
 }

@@ -7,7 +7,9 @@ mod bench;
 mod control;
 mod demo;
 mod drain;
+mod health;
 mod hold;
+mod own;
 mod policy;
 mod run;
 mod settings;
@@ -51,6 +53,7 @@ struct Cli {
 enum Verb {
     Run(run::Run),
     Drain(drain::Drain),
+    Health(health::Health),
     Demo(demo::Demo),
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Run(verb) => run::run(&verb),
         Verb::Drain(verb) => drain::run(&verb),
+        Verb::Health(verb) => health::run(&verb),
         Verb::Demo(verb) => demo::run(&verb),
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Topics(verb) => topics::run(&verb),

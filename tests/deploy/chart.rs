@@ -1,6 +1,7 @@
 //! The chart: what it renders is what Kubernetes takes, and what lethe needs.
 
 use std::fs;
+use std::path::Path;
 
 use lethe::config::Settings;
 use lethe_test_support::process;
@@ -17,6 +18,7 @@ const EVERYTHING: &str = "\
 kafka: {properties: {security.protocol: SASL_SSL}, secret: s, tlsSecret: t}
 monitoring: {serviceMonitor: true, rules: true, dashboards: true, docsUrl: 'https://docs.example/lethe/'}
 autoscaling: {enabled: true}
+api: {tokensSecret: lethe-tokens}
 networkPolicy: {from: [{namespaceSelector: {}}]}
 config: {memory: 512MiB, topics: {messages: chat}}
 ";
@@ -44,6 +46,14 @@ fn one<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
 
 fn pod(objects: &[Value]) -> &Value {
     &one(objects, "StatefulSet")["spec"]["template"]["spec"]
+}
+
+/// What lethe makes of the configuration that the chart writes.
+fn settings(objects: &[Value]) -> Settings {
+    let toml = objects.iter().find_map(|object| object["data"]["lethe.toml"].as_str());
+    let file = process::directory("toml").join("lethe.toml");
+    fs::write(&file, toml.expect("lethe.toml")).expect("a file");
+    Settings::load(Some(&file), [], []).unwrap_or_else(|why| panic!("{why}"))
 }
 
 #[test]
@@ -102,15 +112,43 @@ fn processes_have_stable_names_time_to_stop_and_no_rights() {
 }
 
 #[test]
+fn a_pod_leaves_the_group_where_it_is_not_coming_back() {
+    for (values, leaves) in [
+        ("{}", false),
+        ("autoscaling: {enabled: true}", true),
+        ("drainOnStop: true", true),
+        ("{autoscaling: {enabled: true}, drainOnStop: false}", false),
+    ] {
+        let objects = rendered(values);
+        let stop = &pod(&objects)["containers"][0]["lifecycle"]["preStop"];
+        let drains = stop["exec"]["command"] == serde_json::json!(["lethe", "drain"]);
+        assert_eq!((drains, stop["sleep"].is_null()), (leaves, leaves), "{values}: {stop}");
+    }
+}
+
+#[test]
+fn tokens_are_a_secret_that_lethe_reads() {
+    let objects = rendered(EVERYTHING);
+    let pod = pod(&objects);
+    let named = |list_of: &Value, name: &str| {
+        list(list_of).iter().find(|entry| entry["name"] == name).cloned().expect(name)
+    };
+    assert_eq!(named(&pod["volumes"], "tokens")["secret"]["secretName"], "lethe-tokens");
+    let mount = named(&pod["containers"][0]["volumeMounts"], "tokens");
+    assert!(mount["subPath"].is_null(), "a changed secret would not arrive: {mount}");
+    let settings = settings(&objects);
+    let file = settings.http_tokens.expect("http_tokens");
+    assert_eq!(file.parent(), Some(Path::new(string(&mount["mountPath"]))));
+    assert!(rendered("{}").iter().all(|object| !object.to_string().contains("tokens")));
+}
+
+#[test]
 fn lethe_understands_the_configuration_that_the_chart_writes() {
     for (values, memory, topic) in
         [("{}", 256 << 20, "im.messages"), (EVERYTHING, 512 << 20, "chat")]
     {
         let objects = rendered(values);
-        let toml = objects.iter().find_map(|object| object["data"]["lethe.toml"].as_str());
-        let file = process::directory("toml").join("lethe.toml");
-        fs::write(&file, toml.expect("lethe.toml")).expect("a file");
-        let settings = Settings::load(Some(&file), [], []).unwrap_or_else(|why| panic!("{why}"));
+        let settings = settings(&objects);
         assert_eq!(settings.http, "0.0.0.0:9644");
         assert_eq!(settings.pipeline.group, "test-lethe");
         assert_eq!(settings.pipeline.topics.messages, topic);

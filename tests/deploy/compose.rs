@@ -20,6 +20,16 @@ fn the_compose_file_is_one() {
 }
 
 #[test]
+fn the_admin_api_is_closed_until_a_token_is_named() {
+    let file = yaml("docker-compose.yml");
+    let service = &file["services"]["lethe"];
+    assert_eq!(service["environment"]["LETHE_HTTP_TOKENS"], "/run/secrets/tokens");
+    assert_eq!(service["secrets"][0], "tokens");
+    let tokens = text(string(&file["secrets"]["tokens"]["file"]));
+    assert!(tokens.lines().all(|line| line.starts_with('#')), "{tokens}");
+}
+
+#[test]
 fn prometheus_understands_its_configurations() {
     for file in ["compose/prometheus.yml", "compose/prometheus-tenants.yml"] {
         tools::must(root(), "promtool", ["check", "config", "--syntax-only", file]);

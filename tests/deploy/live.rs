@@ -10,7 +10,7 @@ use lethe_test_support::broker::{Broker, Version, free_port};
 use lethe_test_support::bus::{Bus, Put};
 use lethe_test_support::event::{Message, config_set, profile_updated};
 use lethe_test_support::http;
-use lethe_test_support::lethe::{Lethe, Setup};
+use lethe_test_support::lethe::{Lethe, Setup, verb};
 use lethe_test_support::process::{self, Process};
 use lethe_test_support::wait::eventually;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -49,6 +49,7 @@ const RIGHTLY_ZERO: [&str; 23] = [
 /// Metrics that have no series before something has happened that has not here.
 const RIGHTLY_ABSENT: [&str; 1] = ["lethe_changelog_removals_total"];
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lethe");
 /// Messages of one turn of the load.
 const BATCH: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +61,8 @@ fn every_query_gives_data_and_what_is_killed_is_noticed() {
         let choice = json!({"storage": "in", "retention": "2s"});
         bus.control(&format!("tenant/{tenant}"), &json!({"message": choice, "profile": choice}));
     }
-    let mut lethe = Setup::new(env!("CARGO_BIN_EXE_lethe"), &bus, "live").run();
+    let mut lethe = Setup::new(PROGRAM, &bus, "live").run();
+    assert_eq!(health(&lethe, &["--ready"]).0, 0);
     let prometheus = Prometheus::start(&lethe.address());
     under_load(&bus, || {
         every_metric_moves(&lethe);
@@ -74,10 +76,19 @@ fn every_query_gives_data_and_what_is_killed_is_noticed() {
     let kept = "lethe:on_time:bool == 1";
     eventually("deletions are on time", || prometheus.has(kept));
     lethe.kill();
+    let (code, said) = health(&lethe, &[]);
+    assert!(code == 1 && said.contains("/livez"), "{said}");
     for alert in ["LetheDown", "LetheInstanceDown"] {
         eventually(alert, || prometheus.has(&format!("ALERTS{{alertname=\"{alert}\"}}")));
     }
     eventually("deletions are no longer on time", || prometheus.has("lethe:on_time:bool == 0"));
+}
+
+/// What `lethe health` says: its exit code and its error.
+fn health(lethe: &Lethe, flags: &[&str]) -> (i32, String) {
+    let address = lethe.address();
+    let (code, _, error) = verb(PROGRAM, &[&["health", "--http", &address], flags].concat());
+    (code, error)
 }
 
 /// The queries of panels and rules, with the variables set to "all".
