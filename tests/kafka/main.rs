@@ -24,6 +24,7 @@ mod profiles;
 mod program;
 mod restarts;
 mod rights;
+mod security;
 mod sharing;
 mod standbys;
 mod topics;

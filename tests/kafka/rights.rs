@@ -14,7 +14,7 @@ use crate::world::{PROGRAM, World, content, now, tombstone};
 
 const TRANSIT: &str = "transit.messages";
 
-fn broker() -> &'static Broker {
+pub(crate) fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
     BROKER.get_or_init(Broker::guarded)
 }

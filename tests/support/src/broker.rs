@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 use crate::jars;
 use crate::process::{self, Process};
-use crate::rights;
+use crate::rights::{self, Doors};
 use crate::wait::{PATIENCE, within};
 
 /// Another process may take a port between its choice and its use: then others are chosen.
@@ -73,7 +73,7 @@ pub struct Broker {
     /// KRaft's controller or ZooKeeper.
     port_metadata: u16,
     /// Where clients log in, of a broker that asks them to.
-    port_guarded: Option<u16>,
+    doors: Option<Doors>,
     /// ZooKeeper, of the version that needs it, and then the broker.
     processes: Mutex<Vec<Process>>,
 }
@@ -109,8 +109,8 @@ impl Broker {
             .unwrap_or_else(|said| panic!("Kafka {version} did not start: {said}"))
     }
 
-    pub(crate) fn port_guarded(&self) -> Option<u16> {
-        self.port_guarded
+    pub(crate) fn doors(&self) -> Option<&Doors> {
+        self.doors.as_ref()
     }
 
     /// Where clients connect to.
@@ -194,9 +194,9 @@ impl Broker {
     fn try_start(version: Version, guarded: bool) -> Result<Self, String> {
         let dir = process::directory(&format!("kafka-{version}"));
         let (port, port_metadata) = (free_port(), free_port());
-        let port_guarded = guarded.then(free_port);
+        let doors = guarded.then(|| Doors::new(&dir));
         let processes = Mutex::new(Vec::new());
-        let broker = Self { version, dir, port, port_metadata, port_guarded, processes };
+        let broker = Self { version, dir, port, port_metadata, doors, processes };
         broker.configure()?;
         let mut processes = broker.lock();
         if version == Version::V2 {
@@ -215,7 +215,7 @@ impl Broker {
         match self.version {
             Version::V4 => {
                 let (guarded, rules) =
-                    self.port_guarded.map(rights::configuration).unwrap_or_default();
+                    self.doors.as_ref().map(Doors::configuration).unwrap_or_default();
                 write(
                     "server.properties",
                     format!(
@@ -255,6 +255,9 @@ impl Broker {
         let mut command = self.java("kafka.tools.StorageTool", "128m", "format.log");
         command.args(["format", "-t", "bGV0aGUtdGVzdC1rYWZrYQ", "-c"]);
         command.arg(self.dir.join("server.properties"));
+        if self.doors.is_some() {
+            command.args(["--add-scram", &rights::scram()]);
+        }
         let status = Process::start("Kafka's storage tool", command).wait();
         if status.success() { Ok(()) } else { Err(self.said("format.log")) }
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`broker`] | Apache Kafka of either version, shared by a test process or for one test alone |
 //! | [`bus`] | the topics of one test and clients on them: events and control records in, outputs back |
+//! | [`certificates`] | a broker's and a client's certificates |
 //! | [`event`] | the events of `lethe.v1` with content behind field 16, as producers write them |
 //! | [`http`] | requests to its pages |
 //! | [`lethe`] | the built program as a process: configuration, signals, pages, logs |
@@ -21,6 +22,7 @@
 
 pub mod broker;
 pub mod bus;
+pub mod certificates;
 pub mod event;
 pub mod http;
 mod jars;

@@ -1,11 +1,14 @@
-//! A broker that asks its clients to log in and looks at what they may do: KRaft's authorizer, SASL/PLAIN.
+//! A broker that asks its clients to log in and looks at what they may do: KRaft's authorizer; SASL without and
+//! with TLS, mutual TLS.
 //!
 //! Its plain address is for the test itself, which may do everything. lethe logs in as [`USER`], which may do
 //! everything too until a right is taken away.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::broker::{Broker, Version};
+use crate::broker::{Broker, Version, free_port};
+use crate::certificates::{CLIENT, Certificates, STORE_PASSWORD};
 use crate::process::Process;
 
 /// The user that lethe logs in as.
@@ -46,19 +49,62 @@ enum Rule {
     DenyNoMore,
 }
 
-/// The further listener, and the settings that make the broker ask.
-pub(crate) fn configuration(port: u16) -> (String, String) {
-    let login = format!(
-        "org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
-    );
-    let rules = format!(
-        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT\n\
-         inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
-         listener.name.guarded.plain.sasl.jaas.config={login}\n\
-         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-         super.users=User:ANONYMOUS\n"
-    );
-    (format!(",GUARDED://127.0.0.1:{port}"), rules)
+/// The listeners beside the plain one.
+#[derive(Clone, Debug)]
+pub(crate) struct Doors {
+    /// SASL/PLAIN without TLS.
+    login: u16,
+    /// SASL/PLAIN and SCRAM, with TLS.
+    secure: u16,
+    /// TLS, with a certificate of the client's.
+    mutual: u16,
+    certificates: Certificates,
+}
+
+impl Doors {
+    pub(crate) fn new(dir: &Path) -> Self {
+        let certificates = Certificates::new(dir);
+        Self { login: free_port(), secure: free_port(), mutual: free_port(), certificates }
+    }
+
+    /// The further listeners, and the settings that make the broker ask.
+    pub(crate) fn configuration(&self) -> (String, String) {
+        let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+        let login = format!("{login} user_{USER}=\"{PASSWORD}\";");
+        let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+        let Certificates { broker, trusted, .. } = &self.certificates;
+        let (broker, trusted) = (broker.display(), trusted.display());
+        let rules = format!(
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
+             GUARDED:SASL_PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL\n\
+             inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
+             listener.name.guarded.plain.sasl.jaas.config={login}\n\
+             listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             listener.name.secure.plain.sasl.jaas.config={login}\n\
+             listener.name.secure.scram-sha-512.sasl.jaas.config={scram}\n\
+             ssl.keystore.type=PKCS12\nssl.keystore.location={broker}\n\
+             ssl.keystore.password={STORE_PASSWORD}\nssl.key.password={STORE_PASSWORD}\n\
+             ssl.truststore.type=PKCS12\nssl.truststore.location={trusted}\n\
+             ssl.truststore.password={STORE_PASSWORD}\n\
+             listener.name.mutual.ssl.client.auth=required\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS;User:{CLIENT}\n"
+        );
+        let (login, secure, mutual) = (self.login, self.secure, self.mutual);
+        let listeners = format!(
+            ",GUARDED://127.0.0.1:{login},SECURE://127.0.0.1:{secure},MUTUAL://127.0.0.1:{mutual}"
+        );
+        (listeners, rules)
+    }
+
+    fn authority(&self) -> String {
+        self.certificates.authority.display().to_string()
+    }
+}
+
+/// What the storage tool is told of [`USER`].
+pub(crate) fn scram() -> String {
+    format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]")
 }
 
 impl Broker {
@@ -82,7 +128,42 @@ impl Broker {
     /// Where the broker does not ask them to.
     #[must_use]
     pub fn guarded_address(&self) -> String {
-        format!("127.0.0.1:{}", self.port_guarded().expect("a guarded broker"))
+        format!("127.0.0.1:{}", self.open_doors().login)
+    }
+
+    /// Where clients log in through TLS, and the properties that they need for that.
+    ///
+    /// # Panics
+    /// Where the broker does not ask them to.
+    #[must_use]
+    pub fn secure(&self, mechanism: &str, password: &str) -> (String, BTreeMap<String, String>) {
+        let doors = self.open_doors();
+        let mut properties = login(password);
+        properties.insert("security.protocol".to_owned(), "SASL_SSL".to_owned());
+        properties.insert("sasl.mechanism".to_owned(), mechanism.to_owned());
+        properties.insert("ssl.ca.location".to_owned(), doors.authority());
+        (format!("127.0.0.1:{}", doors.secure), properties)
+    }
+
+    /// Where clients show a certificate, and the properties that they need for that.
+    ///
+    /// # Panics
+    /// Where the broker does not ask them to.
+    #[must_use]
+    pub fn mutual(&self) -> (String, BTreeMap<String, String>) {
+        let doors = self.open_doors();
+        let properties = [
+            ("security.protocol", "SSL".to_owned()),
+            ("ssl.ca.location", doors.authority()),
+            ("ssl.keystore.location", doors.certificates.client.display().to_string()),
+            ("ssl.keystore.password", STORE_PASSWORD.to_owned()),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value));
+        (format!("127.0.0.1:{}", doors.mutual), properties.into())
+    }
+
+    fn open_doors(&self) -> &Doors {
+        self.doors().expect("a guarded broker")
     }
 
     /// Takes rights away, each an operation on a resource.
