@@ -6,6 +6,7 @@ use lethe::pipeline::seam::{PartitionId, Role};
 use lethe_engine::Class;
 use lethe_proto::v1;
 use lethe_test_support::event::{self, Message};
+pub(crate) use lethe_test_support::warrant::What;
 
 use crate::broker::Broker;
 use crate::random::Random;
@@ -29,19 +30,6 @@ const TENANTS: [&str; 5] = [KEEP, SHORT, OUT, BRIEF, FLIP];
 const USERS: [&str; 3] = ["x", "y", "z"];
 /// Events are about one of so many recent messages.
 const RECENT: usize = 24;
-
-/// What an input record says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Sent,
-    Edited { at_ms: i64, carries: bool },
-    Delivered(&'static str),
-    Everyone,
-    Recalled,
-    Set,
-    Removed,
-    Garbage,
-}
 
 /// An input record.
 #[derive(Clone, Debug)]
@@ -257,7 +245,7 @@ impl Traffic {
         let sent = self.messages[self.messages.len() - 1 - at].clone();
         // Most messages begin with their `Sent`; some with what is about them.
         let what = match self.random.below(if is_new { 60 } else { 20 }) {
-            0..=4 => What::Delivered(self.random.pick(&USERS)),
+            0..=4 => What::Delivered(self.random.pick(&USERS).to_owned()),
             5 => What::Everyone,
             6..=8 => What::Recalled,
             9..=13 => {

@@ -148,7 +148,7 @@ impl<'b> Bus<'b> {
     /// Where the broker refuses.
     pub fn create(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let topic = self.topic(name);
-        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(self.broker.replicas()));
         for (key, value) in config {
             new = new.set(key, value);
         }
