@@ -63,6 +63,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) output_ready: bool,
     /// The partition whose changelog is being read.
     pub(super) reading: Option<PartitionId>,
+    /// The generation of the group in which this worker last had its place.
+    pub(super) generation: Option<i32>,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -106,6 +108,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             desk,
             output_ready: false,
             reading: None,
+            generation: None,
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
@@ -205,7 +208,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn handle(&mut self, now: Now, event: Event) -> Result<(), PipelineError> {
         match event {
-            Event::Assigned(ids) => self.assigned(&ids),
+            Event::Assigned(ids) => self.assigned(now, &ids),
             Event::Revoked(ids, lost) => self.revoked(now, &ids, lost),
             Event::OutOfRange => self.check_positions(),
             Event::Fault(trouble) => self.settle(now, Err(trouble)),

@@ -37,6 +37,7 @@ pub(crate) fn strike_until(bus: &Bus<'_>, mut random: Random, over: &AtomicBool)
         };
         *struck.entry(fault).or_default() += 1;
         let away = span(&mut random, AWAY_MS);
+        println!("{:?} {fault} for {away:?}", std::time::SystemTime::now());
         match fault {
             KILL => node.kill(),
             STOP => node.shut_down(),

@@ -15,6 +15,7 @@ mod holds;
 mod load;
 mod messages;
 mod operators;
+mod outcomes;
 mod pages;
 mod policies;
 mod privacy;
@@ -22,6 +23,7 @@ mod profiles;
 mod program;
 mod topics;
 mod world;
+mod zombies;
 
 /// Makes a case of a function over a broker's version, once for each version.
 macro_rules! on_both_brokers {

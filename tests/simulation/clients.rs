@@ -261,7 +261,10 @@ impl Input for SimInput {
         let strike = self.strike(Call::Membership);
         let believes = self.node.broker().group.believes(self.client);
         self.node.settle(strike);
-        if believes && strike != Strike::Refuse { Membership::Valid } else { Membership::Invalid }
+        match believes {
+            Some(generation) if strike != Strike::Refuse => Membership::Valid { generation },
+            Some(_) | None => Membership::Invalid,
+        }
     }
 }
 

@@ -193,9 +193,10 @@ impl Group {
         self.clients[at].generation = if is_member { self.generation } else { -1 };
     }
 
-    /// Whether the client believes that it has its place.
-    pub(crate) fn believes(&self, at: usize) -> bool {
-        self.clients[at].generation >= 0
+    /// The generation in which the client believes to have its place.
+    pub(crate) fn believes(&self, at: usize) -> Option<i32> {
+        let generation = self.clients[at].generation;
+        (generation >= 0).then_some(generation)
     }
 
     /// Whether the coordinator takes a commit of what the client believes to be.

@@ -1,6 +1,6 @@
 //! A worker's consumer: a static member of the group, cooperative.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +24,14 @@ pub struct RdInput {
     /// Records of the assigned partitions. Before the consumer, which it must not outlive.
     fetched: Fetched,
     consumer: BaseConsumer<GroupContext>,
+    /// This member's name in the group.
+    member: String,
     topics: Topics,
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
     /// each record. Emptied with every change of the assignment.
     classes: RefCell<Vec<(usize, Class)>>,
+    /// The generation that the worker was told of last.
+    told: Cell<Option<i32>>,
 }
 
 impl RdInput {
@@ -49,8 +53,10 @@ impl RdInput {
             at_hand: None,
             fetched,
             consumer,
+            member,
             topics: settings.topics.clone(),
             classes: RefCell::default(),
+            told: Cell::default(),
         })
     }
 
@@ -59,10 +65,15 @@ impl RdInput {
     }
 
     /// The generation that this member has its place in; none: it has no place now.
-    pub(super) fn generation(&self) -> Option<i32> {
+    fn generation(&self) -> Option<i32> {
         let (generation, named) = native::membership(&self.consumer)?;
         let valid = named && generation >= 0 && !self.consumer.assignment_lost();
         valid.then_some(generation)
+    }
+
+    /// Whether it has its place in the generation that the worker was told of.
+    pub(super) fn is_as_told(&self) -> bool {
+        self.told.get().is_some() && self.generation() == self.told.get()
     }
 
     fn change(&self) -> Option<Polled<RdRecord<'_>>> {
@@ -120,7 +131,7 @@ impl RdInput {
                 Ok(Polled::OutOfRange)
             }
             Some(RDKafkaErrorCode::FencedInstanceId) => {
-                Err(errors::fenced_instance("reading the input"))
+                Err(self.fenced())
             }
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
@@ -128,9 +139,7 @@ impl RdInput {
                 | RDKafkaErrorCode::SaslAuthenticationFailed,
             ) => Err(errors::call("reading the input", error)),
             _ => match self.consumer.client().fatal_error() {
-                Some((RDKafkaErrorCode::FencedInstanceId, _)) => {
-                    Err(errors::fenced_instance("reading the input"))
-                }
+                Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(self.fenced()),
                 Some((code, reason)) => {
                     Err(Fault::Stop(format!("reading the input: {code}: {reason}")))
                 }
@@ -140,6 +149,10 @@ impl RdInput {
                 }
             },
         }
+    }
+
+    fn fenced(&self) -> Fault {
+        errors::fenced_instance(&format!("reading the input as {}", self.member))
     }
 
     fn list(&self, ids: &[PartitionId], offset: Offset) -> Result<TopicPartitionList, Fault> {
@@ -270,8 +283,9 @@ impl Input for RdInput {
     }
 
     fn membership(&mut self) -> Membership {
-        match self.generation() {
-            Some(_) => Membership::Valid,
+        self.told.set(self.generation());
+        match self.told.get() {
+            Some(generation) => Membership::Valid { generation },
             None => Membership::Invalid,
         }
     }

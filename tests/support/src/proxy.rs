@@ -18,6 +18,8 @@ const FRAME_BYTES_MAX: usize = 128 << 20;
 pub enum Request {
     /// Records.
     Produce,
+    /// A member of a group takes part in a rebalance.
+    JoinGroup,
     /// A member of a group is alive.
     Heartbeat,
     /// A transaction's positions.
@@ -30,6 +32,7 @@ impl Request {
     fn of(number: i16) -> Option<Self> {
         match number {
             0 => Some(Self::Produce),
+            11 => Some(Self::JoinGroup),
             12 => Some(Self::Heartbeat),
             26 => Some(Self::EndTxn),
             28 => Some(Self::TxnOffsetCommit),

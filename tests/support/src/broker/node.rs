@@ -217,7 +217,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
-        let _ = fs::remove_dir_all(&self.dir);
+        process::discard(&self.dir);
     }
 }
 
