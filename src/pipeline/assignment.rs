@@ -26,11 +26,7 @@ pub(super) enum Place {
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// New partitions: they stand still until they are restored.
-    pub(super) fn assigned(
-        &mut self,
-        now: Now,
-        ids: &[PartitionId],
-    ) -> Result<(), PipelineError> {
+    pub(super) fn assigned(&mut self, now: Now, ids: &[PartitionId]) -> Result<(), PipelineError> {
         // Before they are restored: who has them until then is told apart from here on.
         if self.membership() == Place::Another {
             self.was_away(now)?;

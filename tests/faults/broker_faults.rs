@@ -26,7 +26,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Strikes until it is told to stop. At the end every node runs.
 pub(crate) fn strike_until(bus: &Bus<'_>, mut random: Random, over: &AtomicBool) -> Struck {
     let mut struck = Struck::new();
-    while rest(&mut random, over) {
+    // Twice as long as the last one was away: most of the work is to be done with brokers that are there.
+    let mut away = Duration::ZERO;
+    while rest(span(&mut random, REST_MS).max(2 * away), over) {
+        let start = Instant::now();
         let node = leader(bus, &mut random);
         let fault = match random.below(10) {
             // The first one, so that every run has it.
@@ -36,15 +39,15 @@ pub(crate) fn strike_until(bus: &Bus<'_>, mut random: Random, over: &AtomicBool)
             _ => PAUSE,
         };
         *struck.entry(fault).or_default() += 1;
-        let away = span(&mut random, AWAY_MS);
-        println!("{:?} {fault} for {away:?}", std::time::SystemTime::now());
+        let pause = span(&mut random, AWAY_MS);
         match fault {
             KILL => node.kill(),
             STOP => node.shut_down(),
             _ => node.pause(),
         }
-        thread::sleep(away);
+        thread::sleep(pause);
         if fault == PAUSE { node.go_on() } else { node.start() }
+        away = start.elapsed();
     }
     struck
 }
@@ -70,8 +73,8 @@ fn span(random: &mut Random, (min_ms, max_ms): (u32, u32)) -> Duration {
 }
 
 /// Returns whether it goes on.
-fn rest(random: &mut Random, over: &AtomicBool) -> bool {
-    let until = Instant::now() + span(random, REST_MS);
+fn rest(time: Duration, over: &AtomicBool) -> bool {
+    let until = Instant::now() + time;
     while Instant::now() < until && !over.load(Ordering::Relaxed) {
         thread::sleep(LOOK);
     }

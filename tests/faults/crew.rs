@@ -40,15 +40,8 @@ const ADD: &str = "processes added";
 const REMOVE: &str = "processes removed";
 
 /// Faults and how many of a hundred are of this kind.
-const FAULTS: [(&str, u64); 7] = [
-    (KILL, 35),
-    (WIPE, 12),
-    (PAUSE, 12),
-    (PAUSE_LONG, 15),
-    (STOP, 12),
-    (ADD, 7),
-    (REMOVE, 7),
-];
+const FAULTS: [(&str, u64); 7] =
+    [(KILL, 35), (WIPE, 12), (PAUSE, 12), (PAUSE_LONG, 15), (STOP, 12), (ADD, 7), (REMOVE, 7)];
 
 /// How many kills of processes are among the faults.
 pub(crate) fn kills(struck: &Struck) -> usize {
@@ -59,6 +52,8 @@ enum State {
     Running,
     Paused(Instant),
     Down(Instant),
+    /// Told to stop: with a broker that is away too that takes a while.
+    Stopping,
 }
 
 struct Member {
@@ -88,8 +83,7 @@ impl Crew {
         {
             first.kafka.insert(name.to_owned(), value.to_string());
         }
-        let mut crew =
-            Self { members: Vec::new(), random, struck: Struck::new(), named: 0, first };
+        let mut crew = Self { members: Vec::new(), random, struck: Struck::new(), named: 0, first };
         for _ in 0..count {
             crew.add();
         }
@@ -134,9 +128,8 @@ impl Crew {
                 member.state = State::Paused(Instant::now() + time);
             }
             STOP => {
-                let status = member.lethe.terminate();
-                assert!(status.success(), "{status}: {}", member.lethe.said());
-                member.state = State::Down(Instant::now() + down);
+                member.lethe.tell_to_stop();
+                member.state = State::Stopping;
             }
             ADD if room => self.add(),
             REMOVE if running > PROCESSES_MIN => {
@@ -144,8 +137,8 @@ impl Crew {
                 if self.random.percent(50) {
                     member.lethe.kill();
                 } else {
-                    let status = member.lethe.terminate();
-                    assert!(status.success(), "{status}: {}", member.lethe.said());
+                    member.lethe.tell_to_stop();
+                    member.end_well();
                 }
             }
             ADD | REMOVE => return false,
@@ -172,6 +165,9 @@ impl Crew {
     /// Everybody works again.
     pub(crate) fn resume_all(&mut self) {
         for member in &mut self.members {
+            if matches!(member.state, State::Stopping) {
+                member.end_well();
+            }
             member.resume_if(|_| true);
         }
     }
@@ -193,8 +189,8 @@ impl Crew {
     /// Everybody is told to stop, and does.
     pub(crate) fn stop_all(&mut self) {
         for member in &mut self.members {
-            let status = member.lethe.terminate();
-            assert!(status.success(), "{status}: {}", member.lethe.said());
+            member.lethe.tell_to_stop();
+            member.end_well();
             member.state = State::Down(Instant::now());
         }
     }
@@ -246,8 +242,17 @@ impl Member {
         match self.state {
             State::Paused(until) if due(until) => self.lethe.go_on(),
             State::Down(until) if due(until) => self.lethe = self.setup.start(),
-            State::Running | State::Paused(_) | State::Down(_) => return,
+            State::Stopping if due(Instant::now()) && !self.lethe.is_running() => {
+                self.end_well();
+                self.lethe = self.setup.start();
+            }
+            State::Running | State::Paused(_) | State::Down(_) | State::Stopping => return,
         }
         self.state = State::Running;
+    }
+
+    fn end_well(&mut self) {
+        let status = self.lethe.wait();
+        assert!(status.success(), "{status}: {}", self.lethe.said());
     }
 }

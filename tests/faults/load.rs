@@ -80,8 +80,7 @@ pub(crate) struct Load<'b> {
 impl<'b> Load<'b> {
     pub(crate) fn new(bus: &'b Bus<'b>, seed: u64) -> Self {
         let random = Random::new(seed);
-        let state =
-            State { random, recent: Vec::new(), count: 0, flip_in: false, held: false };
+        let state = State { random, recent: Vec::new(), count: 0, flip_in: false, held: false };
         Self { bus, state: Mutex::new(state) }
     }
 
@@ -133,7 +132,9 @@ impl<'b> Load<'b> {
         drop(state);
         for topic in lethe_test_support::bus::INPUTS {
             let of_topic = records.iter().filter(|record| record.topic == topic);
-            let put = |record: &'_ Produced| -> (i32, Vec<u8>) { (record.partition, record.value.clone()) };
+            let put = |record: &'_ Produced| -> (i32, Vec<u8>) {
+                (record.partition, record.value.clone())
+            };
             let of_topic: Vec<(i32, Vec<u8>)> = of_topic.map(put).collect();
             self.bus.put_all(
                 topic,

@@ -12,7 +12,7 @@
 //! | `LETHE_FAULTS_KILLS` | 0 | how many kills of processes at least |
 //! | `LETHE_FAULTS_NODES` | 1 | brokers; of several, the leaders of partitions are struck |
 //! | `LETHE_FAULTS_KAFKA` | 4.1.1 | or 2.8.1 |
-#![expect(clippy::panic, reason = "tests")]
+#![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
 mod broker_faults;
 mod crew;
@@ -126,9 +126,8 @@ fn strike(
         let (looking, loading) = (over.0, over.0);
         scope.spawn(move || watch.look_until(looking));
         scope.spawn(move || load.run_until(loading, || watch.backlog()));
-        let brokers = scope.spawn(move || {
-            broker_faults::strike_until(bus, Random::new(plan.seed ^ 2), looking)
-        });
+        let brokers = scope
+            .spawn(move || broker_faults::strike_until(bus, Random::new(plan.seed ^ 2), looking));
         let start = Instant::now();
         while start.elapsed() < plan.length || crew.kills() < plan.kills {
             crew.rest(PAUSE_MS);

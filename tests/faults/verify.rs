@@ -219,7 +219,8 @@ impl Case<'_> {
         match self.seen {
             [] => self.missing(sent_at_ms),
             [content, rest @ ..] => {
-                if Some(&content.out) != first.map(|said| Out::Content(said.value.to_vec())).as_ref()
+                if Some(&content.out)
+                    != first.map(|said| Out::Content(said.value.to_vec())).as_ref()
                 {
                     return Err(Wrong::new("its content is not its first one"));
                 }

@@ -2,7 +2,7 @@
 //!
 //! Every case runs on Apache Kafka 4.1.1 and on 2.8.1, which all of them share. Cases of one file share a running
 //! lethe where their subject allows it (tenants do not see each other), and have their own where they stop it.
-#![expect(clippy::panic, reason = "tests")]
+#![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
 mod bad_input;
 mod brokers;

@@ -10,7 +10,7 @@ use lethe_test_support::proxy::{Proxy, Request, Rule};
 use lethe_test_support::wait::eventually;
 use serde_json::json;
 
-use crate::world::{PROGRAM, Step, World, content, now, stored, tombstone};
+use crate::world::{Step, World, content, now, stored, tombstone};
 use crate::{Version, load, on_both_brokers};
 
 /// Short, so that a case need not wait; far above a heartbeat.
@@ -61,7 +61,11 @@ fn wait_until_it_is_back(world: &World<'_>) {
         assert!(lethe.is_running(), "{}", lethe.said());
         let (status, page) = lethe.get("/readyz")?;
         let count = assigned(&lethe);
-        if status == 200 && count > 0.0 { Ok(()) } else { Err(format!("{count}, {status}: {page}")) }
+        if status == 200 && count > 0.0 {
+            Ok(())
+        } else {
+            Err(format!("{count}, {status}: {page}"))
+        }
     });
 }
 
@@ -152,8 +156,9 @@ fn time_and_sweeps_alone_are_fenced_too(version: Version) {
             world.control(&format!("tenant/{tenant}"), &json!({"message": {"storage": "out"}}));
         }
         commit_late(&world, &proxy, end);
-        let expected =
-            |message: &Message| vec![content(&message.sent(message.key().as_bytes())), tombstone(reason)];
+        let expected = |message: &Message| {
+            vec![content(&message.sent(message.key().as_bytes())), tombstone(reason)]
+        };
         expect_all(&world, &messages, expected);
     }
 }
@@ -178,11 +183,7 @@ fn commit_late(world: &World<'_>, proxy: &Proxy, end: i64) {
 }
 
 /// Each message has become what it had to, and nothing else.
-fn expect_all(
-    world: &World<'_>,
-    messages: &[Message],
-    expected: impl Fn(&Message) -> Vec<Step>,
-) {
+fn expect_all(world: &World<'_>, messages: &[Message], expected: impl Fn(&Message) -> Vec<Step>) {
     eventually("every message to have ended", || {
         let tenant = messages.first().map_or("", |message| message.tenant.as_str());
         let records = world.read_of("store.messages", tenant);

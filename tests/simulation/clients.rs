@@ -399,7 +399,7 @@ impl Output for SimOutput {
             return Err(self.fail());
         }
         let has_place = self.node.broker().group.believes(input.client);
-        if !has_place || !self.node.broker().group.accepts(input.client) {
+        if has_place.is_none() || !self.node.broker().group.accepts(input.client) {
             self.state = Producer::Failed;
             return Err(self.fault());
         }

@@ -130,9 +130,7 @@ impl RdInput {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Ok(Polled::OutOfRange)
             }
-            Some(RDKafkaErrorCode::FencedInstanceId) => {
-                Err(self.fenced())
-            }
+            Some(RDKafkaErrorCode::FencedInstanceId) => Err(self.fenced()),
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed

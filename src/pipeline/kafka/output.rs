@@ -129,7 +129,9 @@ impl Output for RdOutput {
         let member = input.consumer().group_metadata();
         let held = before && input.is_as_told();
         let Some(member) = member.filter(|_| held) else {
-            return Err(Fault::Abort(format!("{what}: the consumer has lost its place in the group")));
+            return Err(Fault::Abort(format!(
+                "{what}: the consumer has lost its place in the group"
+            )));
         };
         self.producer
             .send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)

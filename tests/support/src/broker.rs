@@ -152,7 +152,8 @@ impl Broker {
             let metadata = client.fetch_metadata(Some(topic), LEADER_CALL);
             let metadata = metadata.map_err(|error| error.to_string())?;
             let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
-            let leader = partitions.find(|found| found.id() == partition).map(|found| found.leader());
+            let leader =
+                partitions.find(|found| found.id() == partition).map(|found| found.leader());
             let place = usize::try_from(leader.unwrap_or_default() - 1).ok();
             place.and_then(|place| self.nodes.get(place)).ok_or_else(|| format!("{leader:?}"))
         })

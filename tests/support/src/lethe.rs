@@ -188,9 +188,14 @@ impl Lethe {
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
+    /// Asks it to stop (SIGTERM).
+    pub fn tell_to_stop(&mut self) {
+        self.process.signal(Signal::TERM);
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.process.signal(Signal::TERM);
+        self.tell_to_stop();
         self.process.wait()
     }
 

@@ -86,16 +86,18 @@ pub fn message(in_transit: bool, events: &[Said<'_>]) -> Vec<Out> {
                 }
             }
             What::Delivered(_) | What::Everyone if !over => {
-                match event.what {
-                    What::Delivered(user) => drop(users.insert(user.as_str())),
-                    _ => everyone = true,
+                if let What::Delivered(user) = event.what {
+                    users.insert(user.as_str());
+                } else {
+                    everyone = true;
                 }
                 if live && delivered(everyone, &users) {
                     over = true;
                     out.push(Out::Tombstone("delivered".to_owned()));
                 }
             }
-            _ => {}
+            What::Sent | What::Edited { .. } | What::Delivered(_) | What::Everyone => {}
+            What::Recalled | What::Set | What::Removed | What::Garbage => {}
         }
     }
     out
