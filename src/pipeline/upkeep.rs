@@ -16,9 +16,7 @@ use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Live;
 use super::seam::{Appended, Kafka, PartitionId, Role};
-use super::settings::{
-    DELTA_PART_BYTES_MAX, SNAPSHOT_AGE_MS_MAX, SNAPSHOT_SLICE_BYTES, UPKEEP_EVERY,
-};
+use super::settings::{Portions, SNAPSHOT_AGE_MS_MAX, UPKEEP_EVERY};
 use super::transaction::Mark;
 use super::worker::Worker;
 
@@ -85,12 +83,15 @@ impl Upkeep {
 
 impl Live {
     /// The records that the batch at hand adds to the snapshot, if one is being written.
-    pub(super) fn snapshot_slice(&mut self) -> Result<Vec<Vec<u8>>, StateError> {
+    pub(super) fn snapshot_slice(
+        &mut self,
+        portions: &Portions,
+    ) -> Result<Vec<Vec<u8>>, StateError> {
         let Some(writing) = &self.upkeep.writing else { return Ok(Vec::new()) };
         let slice = self.store.snapshot_slice(
             &writing.cursor,
-            DELTA_PART_BYTES_MAX,
-            SNAPSHOT_SLICE_BYTES,
+            portions.delta_part_bytes_max,
+            portions.snapshot_slice_bytes,
         )?;
         let bytes = slice.records.iter().map(|record| record.len() as u64).sum();
         self.upkeep.slice = Some(Slice { next: slice.next, bytes });

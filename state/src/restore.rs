@@ -116,6 +116,7 @@ impl Store {
             taken.map_err(|error| self.failed(error))?;
         }
         snapshot::clean(&self.dir)?;
+        self.keep_step()?;
         for (key, value) in &books {
             self.forgetting.learn(key, value);
         }

@@ -85,6 +85,8 @@ pub(crate) struct Traffic {
     held: bool,
     /// Every input record, by partition and offset.
     pub(crate) events: BTreeMap<(PartitionId, i64), Event>,
+    /// How far the control topic went before anything ran.
+    pub(crate) begun: i64,
     /// Every control record.
     pub(crate) said: Vec<(i64, Said)>,
 }
@@ -109,6 +111,7 @@ impl Traffic {
             flip_in: false,
             held: false,
             events: BTreeMap::new(),
+            begun: 0,
             said: Vec::new(),
         }
     }
@@ -131,6 +134,7 @@ impl Traffic {
         ] {
             self.say(broker, Said::Other, key, Some(value));
         }
+        self.begun = broker.log(Role::Control, 0).end();
     }
 
     /// Whatever was said for a while is taken back.
