@@ -65,6 +65,7 @@ pub(crate) fn store(memory: &Memory, forgetting: &Forgetting) -> Options {
     options.set_manifest_preallocation_size(MANIFEST_BYTES_AHEAD);
     if memory.is_in_step() {
         options.set_level_zero_file_num_compaction_trigger(FLUSHES_IN_STEP);
+        options.set_max_file_opening_threads(1);
     }
     set_write_buffers(&mut options, memory);
     set_levels(&mut options);

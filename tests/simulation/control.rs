@@ -42,6 +42,7 @@ impl World {
             Loss::After(_) => {
                 let broker = &mut *self.broker.borrow_mut();
                 if knows_control(broker, &self.traffic.borrow()) {
+                    self.traffic.borrow_mut().stood_still = true;
                     broker.control_made += 1;
                     let was = std::mem::take(broker.log(Role::Control, 0));
                     *loss = Loss::Gone(was, GONE_TURNS);

@@ -76,8 +76,7 @@ pub(crate) struct Host {
     pub(crate) paused: bool,
     /// Down, and to be started at this time (Unix ms).
     pub(crate) down_until_ms: Option<i64>,
-    /// Another process has its name: it has to end, and is not started again.
-    pub(crate) replaced: bool,
+    /// Another process has its name: this one has ended, and is not started again.
     pub(crate) gone: bool,
     pub(crate) workers: Vec<Option<(SimWorker, i64)>>,
     /// Which workers knew at the beginning of their step that the control topic is not to be trusted.
@@ -98,7 +97,6 @@ impl Host {
             skew_ms,
             paused: false,
             down_until_ms: Some(0),
-            replaced: false,
             gone: false,
             workers: Vec::new(),
             cautious: vec![false; worker_count],
@@ -121,6 +119,17 @@ impl Host {
             && !self.paused
             && self.workers.iter().all(Option::is_some)
     }
+}
+
+/// Whether another process has a host's name.
+pub(crate) fn has_twin(hosts: &[Host], host: usize) -> bool {
+    let name = &hosts[host].name;
+    hosts.iter().enumerate().any(|(at, other)| at != host && !other.gone && other.name == *name)
+}
+
+/// Whether another process ever had a host's name. Each may end the other: nobody is left then.
+fn had_twin(hosts: &[Host], host: usize) -> bool {
+    hosts.iter().filter(|other| other.name == hosts[host].name).count() > 1
 }
 
 impl World {
@@ -173,15 +182,14 @@ impl World {
     /// Another process is started with this one's name, on another machine.
     pub(crate) fn twin(&self, host: usize) {
         let mut hosts = self.hosts.borrow_mut();
-        if hosts.len() >= HOSTS_MAX || hosts[host].replaced {
+        if hosts.len() >= HOSTS_MAX {
             return;
         }
         let data_dir = self.home.join(format!("twin-{}", hosts.len()));
-        let of = &mut hosts[host];
+        let of = &hosts[host];
         if self.random.borrow_mut().chance(1, 2) {
             disk::copy(&of.data_dir, &data_dir);
         }
-        of.replaced = true;
         let twin = Host::new(&of.name, of.worker_count, data_dir, of.skew_ms);
         hosts.push(twin);
     }
@@ -189,10 +197,9 @@ impl World {
     /// A process ended by itself.
     pub(crate) fn ended(self: &Rc<Self>, host: usize, why: &str) {
         self.say(|| format!("{} ({host}) ends: {why}", self.name(host)));
-        let replaced = self.hosts.borrow()[host].replaced;
         // Under this many faults a worker may rightly give up, and is started again.
         let rightly = (self.is_faulty() && why.contains("had to be replaced"))
-            || (replaced && why.contains("another process"));
+            || (why.contains("another process") && had_twin(&self.hosts.borrow(), host));
         if !rightly {
             self.errors.borrow_mut().push(format!("a process ended: {why}"));
         }
@@ -204,7 +211,9 @@ impl World {
         let by_chance_ms = self.random.borrow_mut().pick(&RESTART_MS);
         let now_ms = self.broker.borrow().now_ms;
         let dead = {
-            let of = &mut self.hosts.borrow_mut()[host];
+            let mut hosts = self.hosts.borrow_mut();
+            let gone = has_twin(&hosts, host);
+            let of = &mut hosts[host];
             of.incarnation += 1;
             let left = self.home.join(format!("{host}-{}", of.incarnation));
             match disk {
@@ -216,11 +225,9 @@ impl World {
                 }
             }
             of.old.push(std::mem::replace(&mut of.data_dir, left));
-            of.down_until_ms = Some(now_ms + down_ms.unwrap_or(by_chance_ms));
+            of.gone = gone;
+            of.down_until_ms = (!gone).then_some(now_ms + down_ms.unwrap_or(by_chance_ms));
             of.paused = false;
-            if of.replaced {
-                (of.gone, of.down_until_ms) = (true, None);
-            }
             of.health = None;
             (std::mem::take(&mut of.workers), of.reader.take(), of.control.take())
         };
@@ -264,13 +271,12 @@ impl World {
                 None => return,
             }
         }
-        let of = &mut self.hosts.borrow_mut()[host];
+        let mut hosts = self.hosts.borrow_mut();
+        let gone = has_twin(&hosts, host);
+        let of = &mut hosts[host];
         of.incarnation += 1;
         (of.reader, of.control, of.health) = (None, None, None);
-        of.down_until_ms = Some(0);
-        if of.replaced {
-            (of.gone, of.down_until_ms) = (true, None);
-        }
+        (of.gone, of.down_until_ms) = (gone, (!gone).then_some(0));
         self.broker.borrow_mut().group.disconnect(host);
     }
 

@@ -7,6 +7,7 @@
 //!
 //! - `LETHE_SIMULATION_SEED=7` runs one seed and shows what happens; `LETHE_SIMULATION_FAULTS=none` without
 //!   faults.
+//! - `LETHE_SIMULATION_STOPS=1` ends with the first seed that fails.
 //! - `LETHE_SIMULATION_SEEDS=5000` runs as many (`make simulate SEEDS=5000`), from `LETHE_SIMULATION_FROM` on.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a simulation names what it treats apart")]
@@ -60,6 +61,7 @@ fn home() -> tempfile::TempDir {
 /// Runs seeds on every core; gives what all of them did, and the failures.
 fn seeds(from: u64, count: u64, mode: Mode) -> (Ran, Vec<(u64, String)>) {
     let home = home();
+    let stops = number("LETHE_SIMULATION_STOPS") == Some(1);
     let next = AtomicU64::new(from);
     let total = Mutex::new((Ran::default(), Vec::new()));
     thread::scope(|scope| {
@@ -75,10 +77,17 @@ fn seeds(from: u64, count: u64, mode: Mode) -> (Ran, Vec<(u64, String)>) {
                     let ran = panic::catch_unwind(|| run(seed, &dir, &memory, mode));
                     let _ = std::fs::remove_dir_all(&dir);
                     let mut total = total.lock().unwrap();
-                    match ran {
-                        Ok(Ok(ran)) => total.0.add(&ran),
-                        Ok(Err(why)) => total.1.push((seed, why)),
-                        Err(_) => total.1.push((seed, "it has panicked".to_owned())),
+                    let why = match ran {
+                        Ok(Ok(ran)) => {
+                            total.0.add(&ran);
+                            continue;
+                        }
+                        Ok(Err(why)) => why,
+                        Err(_) => "it has panicked".to_owned(),
+                    };
+                    total.1.push((seed, why));
+                    if stops {
+                        next.fetch_max(from + count, Ordering::Relaxed);
                     }
                 }
             });

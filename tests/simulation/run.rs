@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::check;
 use crate::control::Loss;
 use crate::faults::Strikes;
-use crate::host::Disk;
+use crate::host::{Disk, has_twin};
 use crate::world::World;
 
 /// A run commits at least this often, or it has proven nothing.
@@ -135,8 +135,9 @@ fn history(world: &Rc<World>, mode: Mode) -> Result<(), String> {
     if commits < COMMITS_MIN {
         return Err(format!("it has proven nothing: {commits} commits"));
     }
-    match world.hosts.borrow().iter().find(|host| host.replaced && !host.gone) {
-        Some(host) => Err(format!("{} goes on, but another process has its name", host.name)),
+    let hosts = world.hosts.borrow();
+    match (0..hosts.len()).find(|&host| !hosts[host].gone && has_twin(&hosts, host)) {
+        Some(host) => Err(format!("two processes go on as {}", hosts[host].name)),
         None => Ok(()),
     }
 }
@@ -225,7 +226,7 @@ fn tally(world: &World) -> Ran {
         removals: broker.removed,
         restores: broker.restores,
         with_snapshots: u64::from(snapshots > 0),
-        replaced: hosts.iter().filter(|host| host.replaced).count() as u64,
+        replaced: hosts.iter().filter(|host| host.gone).count() as u64,
         control_losses: u64::from(broker.control_made > 1),
         strikes: world.plan.borrow().strikes.clone(),
         digest: broker.digest(),

@@ -85,6 +85,8 @@ pub(crate) struct Traffic {
     held: bool,
     /// Every input record, by partition and offset.
     pub(crate) events: BTreeMap<(PartitionId, i64), Event>,
+    /// The control topic was lost for a while, and every tombstone stood still.
+    pub(crate) stood_still: bool,
     /// How far the control topic went before anything ran.
     pub(crate) begun: i64,
     /// Every control record.
@@ -111,6 +113,7 @@ impl Traffic {
             flip_in: false,
             held: false,
             events: BTreeMap::new(),
+            stood_still: false,
             begun: 0,
             said: Vec::new(),
         }

@@ -169,8 +169,13 @@ impl Case<'_> {
         if in_transit && matches!(expected.last(), Some(Out::Content(_))) {
             expected.push(Out::Tombstone("undelivered".to_owned()));
         }
-        let seen: Vec<&Out> = self.seen.iter().map(|one| &one.out).collect();
-        if seen != expected.iter().collect::<Vec<_>>() {
+        let mut seen: Vec<&Out> = self.seen.iter().map(|one| &one.out).collect();
+        let mut wanted: Vec<&Out> = expected.iter().collect();
+        if self.traffic.stood_still {
+            wanted = without_replaced(&wanted);
+            seen = without_replaced(&seen);
+        }
+        if seen != wanted {
             return Err(format!("expected {expected:?}"));
         }
         let storage = if in_transit { Storage::Transit } else { Storage::Stored };
@@ -210,4 +215,17 @@ impl Case<'_> {
         }
         Ok(())
     }
+}
+
+/// Without tombstones that a further content follows: where tombstones stood still for a while, what was
+/// removed may have been set anew before its tombstone could be out, and then has none.
+fn without_replaced<'a>(all: &[&'a Out]) -> Vec<&'a Out> {
+    let mut kept = Vec::new();
+    for (at, &out) in all.iter().enumerate() {
+        let replaced = matches!(all.get(at + 1), Some(Out::Content(_)));
+        if !(replaced && matches!(out, Out::Tombstone(_))) {
+            kept.push(out);
+        }
+    }
+    kept
 }
