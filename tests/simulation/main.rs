@@ -13,6 +13,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a simulation names what it treats apart")]
 
 mod broker;
+mod cases;
 mod check;
 mod clients;
 mod control;
@@ -29,7 +30,6 @@ mod traffic;
 mod world;
 
 use std::panic;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -51,16 +51,9 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A directory for the stores: in memory, where there is such a place.
-fn home() -> tempfile::TempDir {
-    let memory = PathBuf::from("/dev/shm");
-    let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("lethe-simulation-").tempdir_in(base).unwrap()
-}
-
 /// Runs seeds on every core; gives what all of them did, and the failures.
 fn seeds(from: u64, count: u64, mode: Mode) -> (Ran, Vec<(u64, String)>) {
-    let home = home();
+    let home = run::home();
     let stops = number("LETHE_SIMULATION_STOPS") == Some(1);
     let next = AtomicU64::new(from);
     let total = Mutex::new((Ran::default(), Vec::new()));

@@ -1,6 +1,6 @@
 //! One run: a history with faults, then calm until all is due, then the verdict.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -69,6 +69,13 @@ impl Ran {
             *self.strikes.entry(at).or_default() += count;
         }
     }
+}
+
+/// A directory for the stores: in memory, where there is such a place.
+pub(crate) fn home() -> tempfile::TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("lethe-simulation-").tempdir_in(base).unwrap()
 }
 
 /// RocksDB's memory of a thread's runs.
