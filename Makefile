@@ -11,7 +11,7 @@ SEEDS ?= 10000
 KILLS ?= 100
 NODES ?= 3
 
-.PHONY: help demo test simulate faults bench lint fmt prerequisites
+.PHONY: help demo test simulate mutations faults bench lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ faults: ## Kill, pause and wipe processes KILLS times, and the leaders of a clus
 	@scripts/prerequisites build test
 	LETHE_FAULTS_NODES=$(NODES) LETHE_FAULTS_KILLS=$(KILLS) \
 		cargo test --release --locked -p lethe --test faults -- --nocapture
+
+mutations: ## Break lethe in each way of tests/simulation/mutations: the simulation has to notice.
+	@scripts/prerequisites build
+	scripts/mutations
 
 bench: ## Measure.
 	@scripts/prerequisites build

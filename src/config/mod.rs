@@ -20,7 +20,7 @@ use std::time::Duration;
 use figment::Figment;
 
 use crate::pipeline::seam::Role;
-use crate::pipeline::settings::{Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics};
+use crate::pipeline::settings::{Beginning, CLASSES, OUTPUTS, PipelineSettings, Portions, Topics};
 use layers::{File, Layer};
 use values::Values;
 
@@ -163,6 +163,7 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         single_process: values.required("single_process", text::switch)?,
         embedded_broker: false,
         changelog_slack_bytes: values.required("changelog_slack", slack)?,
+        portions: Portions::default(),
         control_id: values.optional("topics.control_id", text::name)?,
         record_bytes_max: Default::default(),
     })

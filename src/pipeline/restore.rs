@@ -37,7 +37,7 @@ const ROOM_PAUSE: Duration = Duration::from_secs(5);
 const OPEN_TRIES: u32 = 100;
 /// How often state that does not fit its changelog is built anew.
 const REBUILD_TRIES: u32 = 1;
-/// How often sequences may disagree before that is final: another owner's last commit may just
+/// How often answers may disagree before that is final: another owner's last commit may just
 /// be on its way.
 const DISAGREEMENTS_MAX: u32 = 50;
 /// How many slices' worth a worker restores in one step that has nothing else to do.
@@ -185,7 +185,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if !restoring.reading && !self.open_log(id, now, restoring)? {
             return Ok(None);
         }
-        if restoring.reading && !self.read_slice(id, restoring)? {
+        if restoring.reading && !self.read_slice(id, now, restoring)? {
             return Ok(None);
         }
         restoring.reading = false;
@@ -233,13 +233,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 found: store.sequence().saturating_add(2),
             })));
         } else {
-            return Err(self.disagreement(
-                id,
-                "its changelog no longer holds what the local state lacks, and the group knows of \
-                 no snapshot in it: records were removed from it. Restore the topic's records, or \
-                 remove this partition's directory under the data directory, to begin with a \
-                 snapshot if the topic still holds one",
-            ));
+            let why = "its changelog no longer holds what the local state lacks, and the group knows \
+                       of no snapshot in it: records were removed from it. Restore the topic's \
+                       records, or remove this partition's directory under the data directory, to \
+                       begin with a snapshot if the topic still holds one";
+            self.ask_again(id, now, restoring, why)?;
+            return Ok(false);
         };
         restoring.goal = Some(Goal { committed, end: whole.end });
         restoring.reading = from < whole.end;
@@ -251,7 +250,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     }
 
     /// Applies some records. Returns whether the end was reached.
-    fn read_slice(&mut self, id: PartitionId, restoring: &mut Restoring) -> Result<bool, Trouble> {
+    fn read_slice(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+    ) -> Result<bool, Trouble> {
         let alone = self.desk.live().next().is_none();
         let records = if alone { ALONE_FACTOR } else { 1 } * STEP_RESTORE_RECORDS_MAX;
         let wait = if alone { PAUSE } else { Duration::ZERO };
@@ -275,11 +279,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 LogPolled::Record if next < end => {}
                 LogPolled::Record | LogPolled::End => return Ok(true),
                 LogPolled::OutOfRange => {
-                    return Err(self.disagreement(
-                        id,
-                        "its changelog was truncated while it was \
-                        read. Restore the topic's records",
-                    ));
+                    let why = "its changelog was truncated while it was read. Restore the topic's \
+                               records";
+                    self.ask_again(id, now, restoring, why)?;
+                    return Ok(false);
                 }
                 LogPolled::Nothing => return Ok(false),
             }
@@ -301,15 +304,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             Some(Committed { offset, metadata }) => match sequence(metadata) {
                 Some(committed) if committed == applied => *offset,
                 Some(committed) => {
-                    restoring.disagreements += 1;
-                    restoring.not_before = now.monotonic + PAUSE;
-                    if restoring.disagreements > DISAGREEMENTS_MAX {
-                        return Err(self.disagreement(id, &format!(
-                            "its changelog ends at delta {applied}, the group's committed position \
-                             is of delta {committed}: one of them was reset or lost records. \
-                             Restore the changelog topic, or set the group's position by hand"
-                        )));
-                    }
+                    let why = format!(
+                        "its changelog ends at delta {applied}, the group's committed position \
+                         is of delta {committed}: one of them was reset or lost records. \
+                         Restore the changelog topic, or set the group's position by hand"
+                    );
+                    self.ask_again(id, now, restoring, &why)?;
                     return Ok(None);
                 }
                 None => {
@@ -416,6 +416,25 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     fn directory(&self, id: PartitionId) -> PathBuf {
         let settings = &self.desk.settings;
         partition_path(&settings.data_dir, settings.topics.input(id.class), id.partition)
+    }
+
+    /// What the group and the changelog say does not fit together: another owner, of whom this worker has
+    /// not heard yet, may have gone on between two answers. All of it is asked for anew, for a while.
+    fn ask_again(
+        &self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+        why: &str,
+    ) -> Result<(), Trouble> {
+        restoring.disagreements += 1;
+        if restoring.disagreements > DISAGREEMENTS_MAX {
+            return Err(self.disagreement(id, why));
+        }
+        restoring.goal = None;
+        restoring.reading = false;
+        restoring.not_before = now.monotonic + PAUSE;
+        Ok(())
     }
 
     fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {

@@ -15,7 +15,7 @@ use super::desk::{Batch, Trouble};
 use super::error::PipelineError;
 use super::partition::{Live, Restoring, Stage};
 use super::seam::{Appended, Fault, Input, Kafka, Output, PartitionId, Position};
-use super::settings::{DELTA_PART_BYTES_MAX, REPLACE_MAX, REPLACE_WINDOW};
+use super::settings::{REPLACE_MAX, REPLACE_WINDOW};
 use super::worker::Worker;
 
 /// The beginning of the metadata of lethe's commits: the format's version, then the sequence.
@@ -129,6 +129,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     ) -> Result<(), Trouble> {
         self.desk.begin(now)?;
         let decided_at_ms = self.desk.time.ending_ms(now).unwrap_or_default();
+        let portions = self.desk.settings.portions;
         let mut positions = Vec::with_capacity(touched.len());
         for &id in touched {
             let Some(Stage::Live(live)) = self.desk.partitions.get_mut(&id) else { continue };
@@ -136,11 +137,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 live.next,
                 live.engine.control_offset(),
                 decided_at_ms,
-                DELTA_PART_BYTES_MAX,
+                portions.delta_part_bytes_max,
             );
             live.delta_bytes = parts.iter().map(|part| part.len() as u64).sum();
             // Before the delta: the last record of a partition is always one.
-            for part in live.snapshot_slice()?.iter().chain(&parts) {
+            for part in live.snapshot_slice(&portions)?.iter().chain(&parts) {
                 self.desk.writer.delta(&mut self.desk.output, id, &live.key, part)?;
             }
             let metadata = live.upkeep.mark.metadata(live.store.sequence() + 1);

@@ -141,7 +141,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
         self.restore_step(now)?;
         let applied = self.desk.apply_control(now);
-        self.settle(now, applied)?;
+        if applied.is_err() {
+            // Nothing is decided under older rules than are known.
+            self.settle(now, applied)?;
+            return Ok(Next::Now);
+        }
         self.start_ready()?;
         self.take_input(now)?;
         let now = self.clock.now();

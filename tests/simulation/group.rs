@@ -185,12 +185,21 @@ impl Group {
     }
 
     /// What the client's own thread hears from the group beside its worker.
-    pub(crate) fn hear(&mut self, at: usize) {
+    pub(crate) fn hear(&mut self, at: usize, now_ms: i64, random: &mut Random) {
         if self.frozen.contains(&self.clients[at].host) {
             return;
         }
         let is_member = self.is_member(&self.clients[at]);
-        self.clients[at].generation = if is_member { self.generation } else { -1 };
+        let client = &mut self.clients[at];
+        let replaced = client.fenced || self.members.contains_key(&client.instance);
+        let knows = is_member || client.generation < 0 || client.gone || replaced;
+        // As librdkafka does where it hears of its eviction amid a rebalance: it joins anew with what it
+        // had, and does not tell its worker.
+        if !knows && !client.changing && random.chance(1, 2) {
+            self.join(at, now_ms, random);
+            return;
+        }
+        client.generation = if is_member { self.generation } else { -1 };
     }
 
     /// The generation in which the client believes to have its place.
@@ -225,11 +234,19 @@ impl Group {
         if !self.is_member(client) {
             return Wish::Nothing;
         }
-        let go: Vec<PartitionId> =
-            client.assigned.keys().filter(|id| !mine(&self.target, id)).copied().collect();
+        let others = |id: &PartitionId| self.owner.get(id).is_some_and(|owner| *owner != name);
+        let go: Vec<PartitionId> = client
+            .assigned
+            .keys()
+            .filter(|id| !mine(&self.target, id) || others(id))
+            .copied()
+            .collect();
         if !go.is_empty() {
             self.clients[at].changing = true;
             return Wish::Revoked(go, false);
+        }
+        for &id in client.assigned.keys() {
+            self.owner.insert(id, name.clone());
         }
         // What moves on before it was taken up is free.
         let held = &client.assigned;

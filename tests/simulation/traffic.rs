@@ -73,6 +73,10 @@ pub(crate) struct Traffic {
     held: bool,
     /// Every input record, by partition and offset.
     pub(crate) events: BTreeMap<(PartitionId, i64), Event>,
+    /// The control topic was lost for a while, and every tombstone stood still.
+    pub(crate) stood_still: bool,
+    /// How far the control topic went before anything ran.
+    pub(crate) begun: i64,
     /// Every control record.
     pub(crate) said: Vec<(i64, Said)>,
 }
@@ -97,6 +101,8 @@ impl Traffic {
             flip_in: false,
             held: false,
             events: BTreeMap::new(),
+            stood_still: false,
+            begun: 0,
             said: Vec::new(),
         }
     }
@@ -119,6 +125,7 @@ impl Traffic {
         ] {
             self.say(broker, Said::Other, key, Some(value));
         }
+        self.begun = broker.log(Role::Control, 0).end();
     }
 
     /// Whatever was said for a while is taken back.
