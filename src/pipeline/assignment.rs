@@ -46,7 +46,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     pub(super) fn membership(&mut self) -> Place {
         let Membership::Valid { generation } = self.input.membership() else { return Place::None };
         let before = self.generation.replace(generation);
-        let goes_on = before.is_none_or(|before| (before..=before.saturating_add(1)).contains(&generation));
+        let goes_on =
+            before.is_none_or(|before| (before..=before.saturating_add(1)).contains(&generation));
         if goes_on { Place::Same } else { Place::Another }
     }
 

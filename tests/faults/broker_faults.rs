@@ -46,7 +46,11 @@ pub(crate) fn strike_until(bus: &Bus<'_>, mut random: Random, over: &AtomicBool)
             _ => node.pause(),
         }
         thread::sleep(pause);
-        if fault == PAUSE { node.go_on() } else { node.start() }
+        if fault == PAUSE {
+            node.go_on()
+        } else {
+            node.start()
+        }
         away = start.elapsed();
     }
     struck
