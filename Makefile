@@ -17,14 +17,14 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 prerequisites: ## Install what building and testing need (Debian; as root), or name it.
-	scripts/prerequisites build test
+	scripts/prerequisites build kafka test
 
 demo: ## Build lethe and watch it work on an embedded broker: no Kafka needed.
 	@scripts/prerequisites build
 	cargo run --release --locked -- demo
 
 test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
-	@scripts/prerequisites build test
+	@scripts/prerequisites build kafka test
 	cargo test --release --locked --workspace
 
 simulate: ## Run SEEDS seeds of the simulation: lethe's own code against a Kafka that fails.
@@ -40,9 +40,9 @@ mutations: ## Break lethe in each way of tests/simulation/mutations: the simulat
 	@scripts/prerequisites build
 	scripts/mutations
 
-bench: ## Measure.
-	@scripts/prerequisites build
-	scripts/bench
+bench: ## Measure; ARGS="--messages 20000 --rounds 1" makes it short.
+	@scripts/prerequisites build kafka
+	scripts/bench $(ARGS)
 
 lint: ## Check format, lints and documentation.
 	cargo fmt --all --check

@@ -37,6 +37,26 @@ fn a_record_keeps_where_it_was() {
 }
 
 #[test]
+fn bytes_that_no_client_means_are_refused_and_not_carried_about() {
+    let long = format!("hold/{}", "k".repeat(1_000_000));
+    let keys: [&[u8]; 6] =
+        [b"", b"tenant/\xff\xfe", b"tenant/\0/\0", b"\xff", b"tenant/%ff", long.as_bytes()];
+    for key in keys {
+        let record = ControlRecord::parse(7, START_MS, key, Some(b"{}"));
+        assert!(record.refusal().is_some(), "{key:?}");
+        assert!(record.key().len() < 10_000, "{}", record.key().len());
+    }
+    for body in
+        ["[".repeat(100_000), "{\"message\":".repeat(5_000), "\"".to_owned(), "\0".to_owned()]
+    {
+        for key in ["tenant/a", "terms/a", "conversation/a/c", "hold/h", "erasure/e", "replay/r"] {
+            let record = ControlRecord::parse(7, START_MS, key.as_bytes(), Some(body.as_bytes()));
+            assert!(record.refusal().is_some(), "{key}");
+        }
+    }
+}
+
+#[test]
 fn a_tenants_choice() {
     valid(
         "tenant/a",

@@ -3,7 +3,7 @@
 //! Invariant: one process at a time works in a data directory.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs4::FileExt;
@@ -14,6 +14,9 @@ use super::error::PipelineError;
 const LOCK: &str = "lethe.lock";
 /// The file that remembers the instance's name.
 const INSTANCE: &str = "instance";
+/// What to do about a directory that takes nothing.
+const ADVICE: &str = "lethe needs one that its user can write to, with room: mend that, or give another \
+                      --data-dir";
 /// Kafka takes no longer ids (249), with the group's name and the worker's number beside it.
 const INSTANCE_BYTES_MAX: usize = 128;
 
@@ -33,18 +36,20 @@ impl DataDirectory {
     /// open transactions of the old name would stay behind.
     pub fn take(path: &Path, instance: Option<&str>) -> Result<Self, PipelineError> {
         let wrong = |why: String| PipelineError::Directory { path: path.to_owned(), why };
-        fs::create_dir_all(path).map_err(|error| wrong(format!("cannot be created: {error}")))?;
+        let unwritable =
+            |what: &str, error: &std::io::Error| wrong(format!("{what}: {error}; {ADVICE}"));
+        fs::create_dir_all(path).map_err(|error| unwritable("cannot be created", &error))?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path.join(LOCK))
-            .map_err(|error| wrong(format!("cannot be written to: {error}")))?;
+            .map_err(|error| unwritable("cannot be written to", &error))?;
         FileExt::try_lock(&lock).map_err(|_| {
             wrong("another lethe process works in it; give each one a --data-dir of its own".into())
         })?;
-        let remembered = match fs::read_to_string(path.join(INSTANCE)) {
-            Ok(text) => Some(text.trim().to_owned()),
+        let remembered = match fs::read(path.join(INSTANCE)) {
+            Ok(bytes) => Some(remembered(&bytes).map_err(wrong)?),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
         };
@@ -60,8 +65,8 @@ impl DataDirectory {
                 let host = || gethostname::gethostname().to_string_lossy().into_owned();
                 let name = given.map_or_else(host, str::to_owned);
                 valid(&name).map_err(wrong)?;
-                fs::write(path.join(INSTANCE), &name)
-                    .map_err(|error| wrong(format!("cannot be written to: {error}")))?;
+                replace(&path.join(INSTANCE), &name)
+                    .map_err(|error| unwritable("cannot be written to", &error))?;
                 name
             }
         };
@@ -79,6 +84,27 @@ impl DataDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Writes a small file whole or not at all: a full disk must not leave half a name behind.
+pub(super) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+/// Reads the file with the instance's name.
+fn remembered(bytes: &[u8]) -> Result<String, String> {
+    let name = std::str::from_utf8(bytes).map(str::trim).unwrap_or_default();
+    valid(name).map(|()| name.to_owned()).map_err(|_| {
+        format!(
+            "its file {INSTANCE:?} is damaged: it holds no instance's name. Write the name into it that \
+             this process had (the group's members show it); a new name leaves the old one's open \
+             transactions and place in the group to their time-outs"
+        )
+    })
 }
 
 fn valid(name: &str) -> Result<(), String> {
@@ -120,6 +146,29 @@ mod tests {
         assert!(error.contains("another lethe process"), "{error}");
         drop(held);
         assert!(DataDirectory::take(dir.path(), Some("a")).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_name_is_refused_and_not_taken_for_another() {
+        for damaged in [b"".as_slice(), b"\xff\xfe", b"a/b", b"\0\0\0"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(INSTANCE), damaged).unwrap();
+            for given in [None, Some("a")] {
+                let error = DataDirectory::take(dir.path(), given).unwrap_err().to_string();
+                assert!(error.contains("\"instance\" is damaged"), "{error}");
+            }
+            assert_eq!(fs::read(dir.path().join(INSTANCE)).unwrap(), damaged);
+        }
+    }
+
+    /// Not even root can write there.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_place_that_takes_nothing_is_named_with_what_to_do() {
+        for path in ["/proc/lethe", "/proc/self/fd"] {
+            let error = DataDirectory::take(Path::new(path), Some("a")).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains("--data-dir"), "{error}");
+        }
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use lethe_state::Memory;
+use lethe_state::{Memory, Remedy, StateError, Store};
 
 use super::clock::{HostClock, SystemClock};
-use super::control_reader::{ControlReader, SettingsCheck};
+use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::directory::DataDirectory;
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
-use super::seam::{Fault, Kafka, Reading};
+use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
 use super::shutdown::Shutdown;
 use super::startup;
@@ -70,7 +70,38 @@ pub fn run(settings: PipelineSettings, surroundings: Surroundings) -> Result<(),
             }
         }
     });
-    first.take()
+    let done = first.take();
+    if let Err(PipelineError::State(error)) = &done {
+        remove_damaged(error);
+    }
+    done.map_err(|error| with_rights(error, &kafka))
+}
+
+/// Damage that showed while a partition was worked on would show again after a restart: its state is
+/// removed, now that nobody has it open, and the next start restores it.
+fn remove_damaged(error: &StateError) {
+    let Some(dir) = error.dir().filter(|_| error.remedy() == Remedy::Rebuild) else { return };
+    let dir_shown = dir.display();
+    match Store::destroy(dir) {
+        Ok(()) => tracing::warn!(dir = %dir_shown, "removed: the next start restores it"),
+        Err(error) => {
+            tracing::error!(dir = %dir_shown, %error, "it cannot be removed: remove it by hand");
+        }
+    }
+}
+
+/// A refusal does not always say of what: then the rights that are missing are looked for.
+fn with_rights(error: PipelineError, kafka: &RdKafka) -> PipelineError {
+    match error {
+        PipelineError::Kafka(why) => PipelineError::Kafka(match kafka.missing_rights() {
+            Some(missing) => format!("{why}; {missing}"),
+            None => why,
+        }),
+        error @ (PipelineError::State(_)
+        | PipelineError::Directory { .. }
+        | PipelineError::Disagreement { .. }
+        | PipelineError::Thread(_)) => error,
+    }
 }
 
 fn spawn<'scope, 'env>(
@@ -126,7 +157,9 @@ fn read_control(
     };
     let clock = SystemClock::default();
     let (control, health) = (Arc::clone(&shared.control), Arc::clone(&shared.health));
-    let mut reader = ControlReader::new(log, control, health, check);
+    let topic =
+        Topic { name: shared.settings.topics.control.clone(), id: kafka.topic_id(Role::Control) };
+    let mut reader = ControlReader::new(log, topic, control, health, check);
     let mut wait = BACKOFF_MIN;
     let mut said = None;
     while !shutdown.is_stopping() {
@@ -139,7 +172,7 @@ fn read_control(
             Err(fault) => {
                 let why = fault.to_string();
                 if said.as_ref() != Some(&why) {
-                    tracing::warn!("the control topic: {why}; trying again");
+                    tracing::warn!("reading what tenants and operators say: {why}; trying again");
                     said = Some(why);
                 }
                 shutdown.wait(wait);

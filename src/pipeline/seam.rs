@@ -377,6 +377,11 @@ pub trait LogReader {
 
     /// Everything that a partition holds: up to the high watermark, with what is still open.
     fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault>;
+
+    /// The id of a topic at this moment, where the broker tells it.
+    fn topic_id(&mut self, _role: Role) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use super::directory::DataDirectory;
+use super::directory::{DataDirectory, replace};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::seam::{Fault, Kafka, Output, Role};
@@ -51,7 +51,7 @@ pub(super) fn connect(
     let Some(kafka) = kafka else { return Ok(None) };
     let checked = retry(shutdown, || {
         kafka.check_fencing()?;
-        kafka.learn_topic_ids()?;
+        kafka.learn_topics()?;
         check_topics(settings, &kafka)
     })?;
     if checked.is_none() || retire(directory, settings.workers, &kafka, shutdown)?.is_none() {
@@ -106,7 +106,7 @@ fn retire<K: Kafka>(
             return Ok(None);
         }
     }
-    fs::write(&path, workers.to_string()).map_err(|error| PipelineError::Directory {
+    replace(&path, &workers.to_string()).map_err(|error| PipelineError::Directory {
         path: directory.path().to_owned(),
         why: format!("cannot be written to: {error}"),
     })?;

@@ -47,7 +47,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     }
 
     fn distrust_control(&self, why: &str) {
-        let why = format!("the control topic was recreated or truncated: {why}");
+        let topic = &self.desk.settings.topics.control;
+        let why = format!("the control topic {topic} was recreated or truncated: {why}");
         if self.desk.control.broken(why.clone()) {
             tracing::error!(
                 "{why}; every tombstone stands still until its records are back and lethe is \
@@ -75,10 +76,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let missing = usize::try_from(end - applied).unwrap_or(usize::MAX) > there;
         missing.then(|| {
             format!(
-                "it was away for {} days, and the control topic no longer holds in order what \
+                "it was away for {} days, and the control topic {} no longer holds in order what \
                      was said meanwhile ({there} of {} records). Remove its directory under the \
                      data directory and its changelog to begin anew",
                 away_ms / (24 * 60 * 60 * 1000),
+                self.desk.settings.topics.control,
                 end - applied
             )
         })

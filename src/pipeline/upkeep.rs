@@ -159,6 +159,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Ok(());
         }
         self.upkeep_at = now.monotonic + UPKEEP_EVERY;
+        for (_, live) in self.desk.live() {
+            live.store.check_disk()?;
+        }
         self.remove_records()?;
         if writing {
             return Ok(());

@@ -16,12 +16,15 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{Change, Current, SettingChange, Topic};
+use super::{Change, Current, SettingChange, Topic, log_in};
+use crate::pipeline::kafka::unusable;
 
 /// How long the broker may take for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long created topics may take until every broker tells of them.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long changed settings may take until a broker tells of them.
+const CONFIGURED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look meanwhile.
 const VISIBLE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -36,8 +39,20 @@ pub enum TopicsError {
         /// What librdkafka says.
         why: String,
     },
+    /// The brokers refuse the log-in.
+    #[error(
+        "the brokers at {brokers} refuse lethe's log-in: {why}; check the [kafka] sasl.* and ssl.* properties"
+    )]
+    LogIn {
+        /// Where it was tried.
+        brokers: String,
+        /// The broker's words.
+        why: String,
+    },
     /// A right is missing.
-    #[error("lethe may not {act} {what}: grant {right} on it to lethe's user")]
+    #[error(
+        "lethe may not {act} {what}: grant {right} on it to lethe's user (docs/operating.md, Access rights)"
+    )]
     Denied {
         /// What was tried.
         act: Act,
@@ -57,7 +72,7 @@ pub enum TopicsError {
         why: String,
     },
     /// The client cannot be made of these settings.
-    #[error("the Kafka client cannot be made: {0}; check [kafka]")]
+    #[error("{0}")]
     Client(String),
 }
 
@@ -78,7 +93,7 @@ impl Act {
     const fn right(self) -> &'static str {
         match self {
             Self::Describe => "Describe and DescribeConfigs",
-            Self::Create => "Create",
+            Self::Create => "Create (or on the cluster)",
             Self::Widen => "Alter",
             Self::Configure => "AlterConfigs",
         }
@@ -112,6 +127,7 @@ impl ClientContext for Quiet {
 /// A connection for looking at topics and changing them.
 pub struct Admin {
     client: AdminClient<Quiet>,
+    config: ClientConfig,
     brokers: String,
     replicas: i32,
 }
@@ -131,24 +147,24 @@ impl Admin {
         config.extend(kafka.clone());
         config.set("bootstrap.servers", brokers);
         let client = config.create_with_context(Quiet);
-        let client = client.map_err(|error| TopicsError::Client(error.to_string()))?;
+        let client = client.map_err(|error| TopicsError::Client(unusable(&error)))?;
         // -1: the broker's default, from Kafka 2.4 on.
         let replicas = replication.unwrap_or(-1);
-        Ok(Self { client, brokers: brokers.to_owned(), replicas })
+        Ok(Self { client, config, brokers: brokers.to_owned(), replicas })
     }
 
-    /// Describes the topics with these names; those that are missing are left out.
+    /// Describes the topics with these names; those that are missing, or that lethe's user may not see, are
+    /// left out. Settings that it may not see are [hidden](Topic::hidden).
     ///
     /// # Errors
-    /// No broker answers, or a right is missing.
+    /// No broker answers, or it refuses.
     pub async fn describe(&self, names: &[String]) -> Result<Current, TopicsError> {
         let mut current = self.partitions(names)?;
         for (name, topic) in &mut current {
             let specifier = ResourceSpecifier::Topic(name);
             let described = self.client.describe_configs([&specifier], &options()).await;
             for resource in described.map_err(|error| self.failed(Act::Describe, name, &error))? {
-                let resource = resource.map_err(|code| refused(Act::Describe, name, code))?;
-                read_settings(resource, topic);
+                read_settings(resource.map_err(|code| refused(Act::Describe, name, code))?, topic);
             }
         }
         Ok(current)
@@ -232,7 +248,37 @@ impl Admin {
         for result in results.map_err(|error| self.failed(Act::Configure, topic, &error))? {
             result.map_err(|(_, code)| refused(Act::Configure, topic, code))?;
         }
-        Ok(())
+        self.wait_until_configured(topic, changes).await
+    }
+
+    /// rdkafka does not pass on that a topic's settings were refused: it is seen by what they are.
+    async fn wait_until_configured(
+        &self,
+        topic: &str,
+        changes: &[SettingChange],
+    ) -> Result<(), TopicsError> {
+        let deadline = tokio::time::Instant::now() + CONFIGURED_TIMEOUT;
+        loop {
+            let now = self.describe(&[topic.to_owned()]).await?.remove(topic).unwrap_or_default();
+            let not_yet =
+                |change: &&SettingChange| now.settings.get(&change.setting) != Some(&change.to);
+            let Some(change) = changes.iter().find(not_yet) else { return Ok(()) };
+            if tokio::time::Instant::now() >= deadline {
+                let why = format!(
+                    "{} does not become {}: grant {} on it to lethe's user, or ask who runs the cluster \
+                     for its policy",
+                    change.setting,
+                    change.to,
+                    Act::Configure.right()
+                );
+                return Err(TopicsError::Refused {
+                    act: Act::Configure,
+                    what: topic.to_owned(),
+                    why,
+                });
+            }
+            tokio::time::sleep(VISIBLE_PAUSE).await;
+        }
     }
 
     async fn wait_until_visible(&self, changes: &[Change]) -> Result<(), TopicsError> {
@@ -253,7 +299,8 @@ impl Admin {
             });
             let Some((name, _)) = missing else { return Ok(()) };
             if tokio::time::Instant::now() >= deadline {
-                let why = "it was accepted, but does not appear; look at the broker's log";
+                let why = "it was accepted, but does not appear: grant lethe's user what it needs on \
+                           it (docs/operating.md, Access rights), or look at the broker's log";
                 let (what, why) = (name.clone(), why.to_owned());
                 return Err(TopicsError::Refused { act: Act::Create, what, why });
             }
@@ -270,6 +317,9 @@ impl Admin {
     }
 
     fn away(&self, error: &KafkaError) -> TopicsError {
+        if let Some(why) = log_in::refusal(&self.config) {
+            return TopicsError::LogIn { brokers: self.brokers.clone(), why };
+        }
         TopicsError::Away { brokers: self.brokers.clone(), why: error.to_string() }
     }
 }
@@ -280,7 +330,9 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(REQUEST_TIMEOUT))
 }
 
+/// rdkafka does not pass on why a topic is not described; one that is has a value for every setting.
 fn read_settings(resource: ConfigResource, topic: &mut Topic) {
+    topic.hidden = resource.entries.is_empty();
     for entry in resource.entries {
         if entry.source == ConfigSource::DynamicTopic {
             topic.own.push(entry.name.clone());

@@ -57,7 +57,8 @@ pub fn checker(
 ) -> impl Fn() -> Option<Result<(), String>> + Send {
     move || {
         let mut current = runtime.block_on(admin.describe(std::slice::from_ref(&name))).ok()?;
-        let dangers = check_control_settings(&current.remove(&name)?);
+        let control = current.remove(&name).filter(|topic| !topic.hidden)?;
+        let dangers = check_control_settings(&control);
         if dangers.is_empty() {
             return Some(Ok(()));
         }

@@ -9,6 +9,7 @@ pub mod control;
 pub mod plan;
 pub mod wanted;
 
+mod log_in;
 mod render;
 
 #[cfg(test)]
@@ -30,6 +31,8 @@ pub struct Topic {
     pub settings: BTreeMap<String, String>,
     /// The names of those that are set on the topic itself.
     pub own: Vec<String>,
+    /// Its settings may not be looked at: there are none here.
+    pub hidden: bool,
 }
 
 impl Topic {

@@ -97,14 +97,15 @@ pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, asked: Ask
             let partitions = making.input_partitions;
             let (topic, settings) = (name.to_owned(), input_settings(making));
             let made = settings.iter().cloned().collect();
-            let input = Topic { partitions, settings: made, own: vec![] };
+            let input = Topic { partitions, settings: made, own: vec![], hidden: false };
             plan.changes.push(Change::Create { topic, partitions, settings });
             plan.check_input(name, &input, making);
             inputs.insert(name.to_owned(), input);
         } else {
             plan.problems.push(format!(
-                "the input topic {name} does not exist: create it with the partitions that you \
-                 need, or let `lethe topics apply --with-inputs` do it"
+                "the input topic {name} does not exist, or lethe's user may not see it: create it \
+                 with the partitions that you need, or let `lethe topics apply --with-inputs` do it; \
+                 if it is there, grant lethe's user Read on it"
             ));
         }
     }
@@ -112,6 +113,7 @@ pub fn plan(topics: &Topics, making: &TopicMaking, current: &Current, asked: Ask
         plan.check(&wanted, current.get(&wanted.name), asked);
         plan.outliving(&wanted.name, wanted.kind, outlive(&wanted, current.get(&wanted.name)));
     }
+    plan.warn_of_hidden(current);
     plan
 }
 
@@ -121,6 +123,18 @@ impl Plan {
     pub fn creations(&self) -> Vec<Change> {
         let creates = |change: &&Change| matches!(change, Change::Create { .. });
         self.changes.iter().filter(creates).cloned().collect()
+    }
+
+    fn warn_of_hidden(&mut self, current: &Current) {
+        let hidden = current.iter().filter(|(_, topic)| topic.hidden);
+        let names: Vec<&str> = hidden.map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            self.warnings.push(format!(
+                "lethe's user may not look at the settings of {}, so that nobody checks what the \
+                 guarantees need of them: grant DescribeConfigs on these topics",
+                names.join(", ")
+            ));
+        }
     }
 
     fn check(&mut self, wanted: &Wanted, current: Option<&Topic>, asked: Asked) {
@@ -136,6 +150,9 @@ impl Plan {
             return;
         };
         self.check_partitions(wanted, current.partitions, asked);
+        if current.hidden {
+            return;
+        }
         let settings: Vec<_> = wanted
             .settings
             .iter()
@@ -178,6 +195,11 @@ impl Plan {
     }
 
     fn check_input(&mut self, name: &str, input: &Topic, making: &TopicMaking) {
+        if input.hidden {
+            let text = "the producer's: how long content stays is not to be seen".to_owned();
+            self.outliving(name, Kind::Input, text);
+            return;
+        }
         let limit_ms = millis(making.transit_limit);
         let kept = kept_ms(input);
         let keeps = kept.map_or_else(|| "without limit".to_owned(), words);
@@ -218,7 +240,11 @@ fn outlive(wanted: &Wanted, current: Option<&Topic>) -> String {
         };
         value.parse().unwrap_or_default()
     };
+    let hidden = current.is_some_and(|topic| topic.hidden);
     match wanted.kind {
+        Kind::Store | Kind::Transit | Kind::DeadLetters if hidden => {
+            "its settings are not to be seen".to_owned()
+        }
         Kind::Store | Kind::Transit => {
             let (segment, lag) = (number("segment.ms"), number("max.compaction.lag.ms"));
             format!(

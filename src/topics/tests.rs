@@ -18,7 +18,7 @@ const MAKING: TopicMaking = TopicMaking {
 
 fn topic(partitions: i32, settings: &[(&str, &str)]) -> Topic {
     let pair = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
-    Topic { partitions, settings: settings.iter().map(pair).collect(), own: vec![] }
+    Topic { partitions, settings: settings.iter().map(pair).collect(), own: vec![], hidden: false }
 }
 
 /// Inputs that keep content no longer than the transit limit.
@@ -40,7 +40,7 @@ fn applied(mut current: Current, changes: &[Change]) -> Current {
         match change.clone() {
             Change::Create { topic, partitions, settings } => {
                 let settings: BTreeMap<_, _> = settings.into_iter().collect();
-                let made = Topic { partitions, settings, own: vec![] };
+                let made = Topic { partitions, settings, own: vec![], hidden: false };
                 assert!(current.insert(topic, made).is_none(), "created twice");
             }
             Change::AddPartitions { topic, to, .. } => {

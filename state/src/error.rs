@@ -11,8 +11,36 @@ use crate::identity::IdentityField;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The disk or the file system failed, or a right is missing.
-    #[error("the state in {} cannot be read or written: {what}", .dir.display())]
+    #[error(
+        "the state in {} cannot be read or written: {what}; look at its disk, and at the rights of lethe's user",
+        .dir.display()
+    )]
     Io {
+        /// The store's directory.
+        dir: PathBuf,
+        /// What RocksDB or the system says.
+        what: String,
+    },
+    /// The disk takes nothing more: it is full, or a quota or a limit on the size of files is reached.
+    #[error(
+        "there is no room for the state in {} ({what}): make room and start lethe again; what is committed \
+         and not yet on this disk is read from the changelog",
+        .dir.display()
+    )]
+    Full {
+        /// The store's directory.
+        dir: PathBuf,
+        /// What RocksDB or the system says.
+        what: String,
+    },
+    /// The file system takes no writes, or its errors have made it so.
+    #[error(
+        "the state in {} is on a file system that cannot be written to ({what}): look at its disk, mount \
+         it to be written to, and start lethe again; what is committed and not yet on this disk is read \
+         from the changelog",
+        .dir.display()
+    )]
+    ReadOnly {
         /// The store's directory.
         dir: PathBuf,
         /// What RocksDB or the system says.
@@ -156,13 +184,36 @@ impl StateError {
             | Self::Gap { .. }
             | Self::PartMissing { .. }
             | Self::Interrupted { .. } => Remedy::Rebuild,
-            Self::Locked { .. }
+            Self::Full { .. }
+            | Self::ReadOnly { .. }
+            | Self::Locked { .. }
             | Self::OtherIdentity { .. }
             | Self::OtherFormat { .. }
             | Self::Foreign { .. }
             | Self::Delta { .. }
             | Self::NoSnapshot { .. }
             | Self::Row(_) => Remedy::Stop,
+        }
+    }
+
+    /// The store's directory, where the error is about one.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Io { dir, .. }
+            | Self::Full { dir, .. }
+            | Self::ReadOnly { dir, .. }
+            | Self::Locked { dir }
+            | Self::Corrupt { dir, .. }
+            | Self::Gap { dir, .. }
+            | Self::NoSnapshot { dir, .. }
+            | Self::Interrupted { dir }
+            | Self::PartMissing { dir, .. }
+            | Self::OtherIdentity { dir, .. }
+            | Self::OtherFormat { dir, .. }
+            | Self::Foreign { dir }
+            | Self::Delta { dir, .. } => Some(dir),
+            Self::Row(_) => None,
         }
     }
 
@@ -175,9 +226,45 @@ impl StateError {
         if error.kind() == rocksdb::ErrorKind::Corruption {
             return Self::Corrupt { dir, what: error.into_string() };
         }
-        Self::Io { dir, what: error.into_string() }
+        Self::of_system(dir, error.into_string())
+    }
+
+    /// Sorts an error of RocksDB's at the opening of a directory: a file that a database which is there looks
+    /// for in vain was lost.
+    pub(crate) fn at_open(dir: &Path, error: rocksdb::Error) -> Self {
+        let what = error.to_string();
+        let sorted = Self::from_rocksdb(dir, error);
+        let is_there = dir.join(POINTER).exists();
+        let lost = is_there && matches!(&sorted, Self::Io { .. }) && what.contains(NO_FILE);
+        if lost { Self::Corrupt { dir: dir.to_owned(), what } } else { sorted }
+    }
+
+    /// Sorts an error of the system's.
+    pub(crate) fn from_io(dir: &Path, error: &std::io::Error) -> Self {
+        Self::of_system(dir.to_owned(), error.to_string())
+    }
+
+    /// RocksDB keeps the system's words, but not its number.
+    fn of_system(dir: PathBuf, what: String) -> Self {
+        let says = |words: &[&str]| words.iter().any(|words| what.contains(words));
+        if says(&NO_ROOM) {
+            Self::Full { dir, what }
+        } else if says(&NO_WRITES) {
+            Self::ReadOnly { dir, what }
+        } else {
+            Self::Io { dir, what }
+        }
     }
 }
+
+/// The C library's words for `ENOSPC`, `EDQUOT` and `EFBIG`.
+const NO_ROOM: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
+/// The file of RocksDB's that says where a database begins.
+const POINTER: &str = "CURRENT";
+/// Its words for `ENOENT`.
+const NO_FILE: &str = "No such file or directory";
+/// Its words for `EROFS`.
+const NO_WRITES: [&str; 1] = ["Read-only file system"];
 
 /// RocksDB has no kind of its own for a lock that is held: these are its words for one held by this process
 /// and by another (`PosixFileSystem::LockFile` in `env/fs_posix.cc`).

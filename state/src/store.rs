@@ -37,6 +37,8 @@ pub struct Store {
     pub(crate) incomplete_until: Option<u64>,
     /// The first delta that an empty store had to pass over, because those before it are gone.
     pub(crate) passed_over: Option<u64>,
+    /// Errors in the background that have passed.
+    background_errors: u64,
     get_options: ReadOptions,
     write_options: WriteOptions,
     /// See [`Memory::in_step`].
@@ -56,11 +58,10 @@ impl Store {
         memory: &Memory,
         rule: Rule,
     ) -> Result<Self, StateError> {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| StateError::Io { dir: dir.to_owned(), what: error.to_string() })?;
+        std::fs::create_dir_all(dir).map_err(|error| StateError::from_io(dir, &error))?;
         let forgetting = Forgetting::new(rule);
         let db = DB::open(&options::store(memory, &forgetting), dir)
-            .map_err(|error| StateError::from_rocksdb(dir, error))?;
+            .map_err(|error| StateError::at_open(dir, error))?;
         let mut store = Self {
             dir: dir.to_owned(),
             db,
@@ -71,6 +72,7 @@ impl Store {
             ingest: None,
             incomplete_until: None,
             passed_over: None,
+            background_errors: 0,
             get_options: options::get(),
             write_options: options::write(),
             in_step: memory.is_in_step(),
@@ -98,7 +100,7 @@ impl Store {
         // What RocksDB knows of is gone, and with it the directory, unless something else lies there.
         match std::fs::remove_dir(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StateError::Io { dir: dir.to_owned(), what: error.to_string() })
+                Err(StateError::from_io(dir, &error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
@@ -187,6 +189,20 @@ impl Store {
         }
         let waited = self.db.wait_for_compact(&WaitForCompactOptions::default());
         waited.map_err(|error| self.failed(error))
+    }
+
+    /// Fails if the disk has failed behind the writer's back: what is committed goes to disk in the
+    /// background, and without this the next commit would be the first to hear of an error there.
+    pub fn check_disk(&mut self) -> Result<(), StateError> {
+        let errors = self.db.property_int_value(properties::BACKGROUND_ERRORS);
+        let errors = errors.map_err(|error| self.failed(error))?.unwrap_or_default();
+        if errors <= self.background_errors {
+            return Ok(());
+        }
+        // Some pass by themselves; one that stays comes back from the flush.
+        self.flush()?;
+        self.background_errors = errors;
+        Ok(())
     }
 
     /// The offset of the changelog to read on from after a crash.

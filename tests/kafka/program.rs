@@ -48,6 +48,8 @@ fn a_wrong_setting_is_named() {
         ("colour = \"red\"", "colour"),
         ("commit_interval = \"soon\"", "commit_interval"),
         ("[kafka]\n\"enable.idempotence\" = \"false\"", "enable.idempotence"),
+        ("[kafka]\n\"sasl.pasword\" = \"planted-secret\"", "sasl.pasword"),
+        ("[kafka]\n\"sasl.password\" = [\"planted-secret\"]", "sasl.password"),
     ];
     for (setting, name) in settings {
         let dir = lethe_test_support::process::directory("settings");
@@ -58,6 +60,7 @@ fn a_wrong_setting_is_named() {
         let (code, _, errors) = verb(PROGRAM, &args);
         assert!(code == 1 || code == 2, "{setting}: {code}");
         assert!(errors.contains(name), "{setting}: {errors}");
+        assert!(!errors.contains("planted-secret"), "{errors}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lethe::pipeline::control::ControlLog;
-use lethe::pipeline::control_reader::ControlReader;
+use lethe::pipeline::control_reader::{ControlReader, Topic};
 use lethe::pipeline::progress::Progress;
 use lethe::pipeline::seam::{Fault as Failure, Kafka, Reading};
 use lethe::pipeline::settings::{Beginning, PipelineSettings, Portions, Topics};
@@ -160,7 +160,8 @@ impl World {
             let log = kafka.log(Reading::Following)?;
             let check = Box::new(|| Some(Ok(())));
             let (control, health) = (Arc::clone(&all.control), Arc::clone(&all.health));
-            let reader = ControlReader::new(log, control, health, check);
+            let topic = Topic { name: "lethe.control".to_owned(), id: None };
+            let reader = ControlReader::new(log, topic, control, health, check);
             let workers = (0..worker_count).map(|number| {
                 let clock = SimClock { node: node.clone() };
                 let worker = Worker::new(number, Arc::clone(&kafka), clock, all.clone())?;

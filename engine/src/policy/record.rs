@@ -19,6 +19,8 @@ pub type Refused = &'static str;
 pub const TENANT_BYTES_MAX: usize = 64;
 /// Every other id is at most so many bytes long.
 pub const ID_BYTES_MAX: usize = 256;
+/// More than any valid key has: a kind and two ids, each byte percent-encoded.
+const KEY_BYTES_MAX: usize = 2048;
 /// A control record's value is at most so many bytes long.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -89,7 +91,12 @@ impl ControlRecord {
     /// Parses a record as it was read; what is wrong with it is part of the value.
     #[must_use]
     pub fn parse(offset: i64, written_at_ms: i64, key: &[u8], value: Option<&[u8]>) -> Self {
+        // What is too long for any topic of lethe's is not carried about.
+        let (shown, rest) = key.split_at_checked(KEY_BYTES_MAX).unwrap_or((key, &[]));
         let parsed = std::str::from_utf8(key).map_err(|_| "the key is not UTF-8").and_then(|key| {
+            if !rest.is_empty() {
+                return Err("the key is larger than 2 KiB");
+            }
             let subject = Subject::parse(key)?;
             let effective_at_ms = match value {
                 Some(body) => subject.parse_body(body)?.effective_at_ms,
@@ -100,8 +107,8 @@ impl ControlRecord {
         Self {
             offset,
             written_at_ms,
-            key: String::from_utf8_lossy(key).into(),
-            body: value.map(Into::into),
+            key: String::from_utf8_lossy(shown).into(),
+            body: value.filter(|_| parsed.is_ok()).map(Into::into),
             parsed,
         }
     }
@@ -118,7 +125,7 @@ impl ControlRecord {
         self.written_at_ms
     }
 
-    /// Its key.
+    /// Its key; of a refused one that is too long, the beginning.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key

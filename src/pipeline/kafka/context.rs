@@ -20,6 +20,7 @@ use lethe_engine::Class;
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     away: AtomicBool,
+    refused: AtomicBool,
 }
 
 impl Reach {
@@ -30,9 +31,20 @@ impl Reach {
         }
     }
 
+    /// A broker refuses the log-in. librdkafka goes on trying: a password may be on its way.
+    fn refused(&self, reason: &str) {
+        if !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                reason,
+                "the broker refuses lethe's log-in; check the [kafka] sasl.* and ssl.* properties"
+            );
+        }
+    }
+
     /// A broker answered.
     pub(super) fn seen(&self) {
         if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
+            self.refused.store(false, Ordering::Relaxed);
             tracing::info!("the broker answers again");
         }
     }
@@ -53,8 +65,11 @@ fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
 }
 
 fn client_error(reach: &Reach, error: &KafkaError, reason: &str) {
-    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+    let code = error.rdkafka_error_code();
+    if code == Some(RDKafkaErrorCode::AllBrokersDown) {
         reach.lost(reason);
+    } else if code == Some(RDKafkaErrorCode::Authentication) {
+        reach.refused(reason);
     } else {
         tracing::debug!(%error, reason, "librdkafka");
     }

@@ -11,7 +11,21 @@ use super::super::seam::Fault;
 
 /// A client could not be made: a setting is wrong.
 pub(super) fn creation(error: &KafkaError) -> Fault {
-    Fault::Stop(format!("{error}: correct the [kafka] properties"))
+    Fault::Stop(unusable(error))
+}
+
+/// Why a client cannot be made of the properties it was given. A property's value may be a secret, also
+/// that of one whose name is misspelt: it is not shown.
+#[must_use]
+pub(crate) fn unusable(error: &KafkaError) -> String {
+    let why = match error {
+        KafkaError::ClientConfig(_, why, property, value) => {
+            let shown = if value.is_empty() { why.clone() } else { why.replace(value, "…") };
+            format!("{property}: {shown}")
+        }
+        error => error.to_string(),
+    };
+    format!("the Kafka client cannot be made: {why}; correct the [kafka] properties")
 }
 
 /// A topic is not there, or cannot be seen.
@@ -20,7 +34,7 @@ pub(super) fn missing_topic(name: &str, error: Option<RDKafkaRespErr>) -> Fault 
         Some(
             code @ (RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition),
         ) => Fault::Retry(format!("topic {name}: {code}")),
-        Some(code) if right(code).is_some() => denied(&format!("topic {name}"), code),
+        Some(code) if right(code).is_some() => denied(&format!("looking at topic {name}"), code),
         _ => Fault::Stop(format!("topic {name} does not exist: `lethe topics apply` creates it")),
     }
 }
@@ -49,9 +63,7 @@ pub(super) fn fenced_instance(what: &str) -> Fault {
 /// the question, leave lethe without one: it then knows a recreated topic by its offsets alone.
 pub(super) fn topic_id(name: &str, code: RDKafkaRespErr) -> Result<Option<String>, Fault> {
     match RDKafkaErrorCode::from(code) {
-        RDKafkaErrorCode::UnsupportedFeature
-        | RDKafkaErrorCode::UnsupportedVersion
-        | RDKafkaErrorCode::TopicAuthorizationFailed
+        RDKafkaErrorCode::TopicAuthorizationFailed
         | RDKafkaErrorCode::ClusterAuthorizationFailed => {
             tracing::debug!(topic = name, ?code, "the broker does not tell the topic's id");
             Ok(None)
@@ -109,25 +121,27 @@ pub(super) fn delivery(topic: &str, code: RDKafkaErrorCode) -> Fault {
     }
 }
 
-/// The right that is missing, if the error says that one is.
+/// The right that is missing, if the error says that one is. What it is missing on, the caller names.
 fn right(code: RDKafkaErrorCode) -> Option<&'static str> {
     match code {
         RDKafkaErrorCode::TopicAuthorizationFailed => {
-            Some("Read on the input and control topics, Read and Write on lethe's other topics")
+            Some("grant lethe's user Read on what it reads and Write on what it writes")
         }
-        RDKafkaErrorCode::GroupAuthorizationFailed => Some("Read on the consumer group"),
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
-            Some("Write and Describe on the transactional ids that begin with the group's name")
+        RDKafkaErrorCode::GroupAuthorizationFailed => Some("grant lethe's user Read on the group"),
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => Some(
+            "grant lethe's user Write on the transactional ids that begin with the group's name and -",
+        ),
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            Some("grant lethe's user IdempotentWrite on the cluster")
         }
-        RDKafkaErrorCode::ClusterAuthorizationFailed => Some("IdempotentWrite on the cluster"),
         RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
-            Some("to log in: check the [kafka] sasl.* and ssl.* properties")
+            Some("the log-in is refused: correct the [kafka] sasl.* and ssl.* properties")
         }
         _ => None,
     }
 }
 
 fn denied(what: &str, code: RDKafkaErrorCode) -> Fault {
-    let right = right(code).unwrap_or("more rights");
-    Fault::Stop(format!("{what}: {code}; this user needs {right}"))
+    let right = right(code).unwrap_or("grant lethe's user what it needs");
+    Fault::Stop(format!("{what}: {code}; {right} (docs/operating.md, Access rights)"))
 }

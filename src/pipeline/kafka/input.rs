@@ -27,6 +27,7 @@ pub struct RdInput {
     /// This member's name in the group.
     member: String,
     topics: Topics,
+    group: String,
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
     /// each record. Emptied with every change of the assignment.
     classes: RefCell<Vec<(usize, Class)>>,
@@ -46,7 +47,8 @@ impl RdInput {
             .create_with_context(GroupContext::new(reach))
             .map_err(|error| errors::creation(&error))?;
         let names: Vec<&str> = CLASSES.iter().map(|&class| settings.topics.input(class)).collect();
-        consumer.subscribe(&names).map_err(|error| errors::call("joining the group", &error))?;
+        let what = format!("joining group {}", settings.group);
+        consumer.subscribe(&names).map_err(|error| errors::call(&what, &error))?;
         let fetched = Fetched::new(&consumer)
             .ok_or_else(|| Fault::Stop("a queue for the input cannot be made".to_owned()))?;
         Ok(Self {
@@ -55,6 +57,7 @@ impl RdInput {
             consumer,
             member,
             topics: settings.topics.clone(),
+            group: settings.group.clone(),
             classes: RefCell::default(),
             told: Cell::default(),
         })
@@ -112,7 +115,7 @@ impl RdInput {
     /// before its partition was started, and comes again.
     fn serve(&self) -> Result<Option<Polled<RdRecord<'_>>>, Fault> {
         match self.consumer.poll(Duration::ZERO) {
-            Some(Err(error)) => self.poll_error(&error).map(Some),
+            Some(Err(error)) => self.poll_error(None, &error).map(Some),
             Some(Ok(_)) | None => Ok(self.change()),
         }
     }
@@ -125,7 +128,15 @@ impl RdInput {
     }
 
     /// What an error that a poll brought means to the worker.
-    fn poll_error(&self, error: &KafkaError) -> Result<Polled<RdRecord<'_>>, Fault> {
+    fn poll_error(
+        &self,
+        topic: Option<&str>,
+        error: &KafkaError,
+    ) -> Result<Polled<RdRecord<'_>>, Fault> {
+        let what = match topic {
+            Some(topic) => format!("reading topic {topic} as group {}", self.group),
+            None => format!("reading the input as group {}", self.group),
+        };
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Ok(Polled::OutOfRange)
@@ -133,14 +144,11 @@ impl RdInput {
             Some(RDKafkaErrorCode::FencedInstanceId) => Err(self.fenced()),
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::SaslAuthenticationFailed,
-            ) => Err(errors::call("reading the input", error)),
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => Err(errors::call(&what, error)),
             _ => match self.consumer.client().fatal_error() {
                 Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(self.fenced()),
-                Some((code, reason)) => {
-                    Err(Fault::Stop(format!("reading the input: {code}: {reason}")))
-                }
+                Some((code, reason)) => Err(Fault::Stop(format!("{what}: {code}: {reason}"))),
                 None => {
                     tracing::debug!(%error, "the consumer goes on by itself");
                     Ok(Polled::Nothing)
@@ -190,7 +198,7 @@ impl Input for RdInput {
         let this = &*self;
         let Some(message) = &this.at_hand else { return Ok(Polled::Nothing) };
         if let Some(code) = message.error() {
-            return this.poll_error(&KafkaError::MessageConsumption(code));
+            return this.poll_error(Some(message.topic()), &KafkaError::MessageConsumption(code));
         }
         this.consumer.context().reach.seen();
         Ok(match this.class(message) {
@@ -234,7 +242,8 @@ impl Input for RdInput {
     }
 
     fn committed(&mut self, id: PartitionId) -> Result<Option<Committed>, Fault> {
-        let what = "asking for the committed position";
+        let topic = self.topics.input(id.class);
+        let what = &format!("asking for the position of group {} on topic {topic}", self.group);
         let list = self.list(&[id], Offset::Invalid)?;
         let list = self
             .consumer
@@ -258,10 +267,13 @@ impl Input for RdInput {
     }
 
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault> {
+        let topic = self.topics.input(id.class);
         self.consumer
-            .fetch_watermarks(self.topics.input(id.class), id.partition, CALL_TIMEOUT)
+            .fetch_watermarks(topic, id.partition, CALL_TIMEOUT)
             .map(|(start, end)| Bounds { start, end })
-            .map_err(|error| errors::call("asking for the bounds of the input", &error))
+            .map_err(|error| {
+                errors::call(&format!("asking for the bounds of topic {topic}"), &error)
+            })
     }
 
     fn start(&mut self, id: PartitionId, offset: i64) -> Result<(), Fault> {

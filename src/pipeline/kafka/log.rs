@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::super::seam::{Bounds, Fault, LogPolled, LogReader, LogRecord, Reading, Role};
 use super::super::settings::{CALL_TIMEOUT, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
-use super::{config, errors};
+use super::{config, errors, rights};
 
 /// Reads `read_committed`. It has one partition at a time, because rdkafka's end-of-partition
 /// event does not say of which topic it is.
@@ -19,6 +19,8 @@ pub struct RdLog {
     reader: BaseConsumer<Quiet>,
     whole: Arc<BaseConsumer<Quiet>>,
     topics: Topics,
+    /// The topic that is open, for the errors.
+    name: String,
 }
 
 impl RdLog {
@@ -31,7 +33,7 @@ impl RdLog {
         let reader = config::log(settings, reading)
             .create_with_context(Quiet { reach })
             .map_err(|error| errors::creation(&error))?;
-        Ok(Self { reader, whole, topics: settings.topics.clone() })
+        Ok(Self { reader, whole, topics: settings.topics.clone(), name: String::new() })
     }
 
     fn bounds(
@@ -51,7 +53,7 @@ impl RdLog {
                         tracing::debug!(%error, name, "asking for a topic's partitions");
                     }
                 }
-                errors::call(&format!("asking for the bounds of {name}"), &error)
+                errors::call(&format!("asking for the bounds of topic {name}"), &error)
             })
     }
 }
@@ -62,7 +64,9 @@ impl LogReader for RdLog {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&name, partition, Offset::Offset(offset))
             .and_then(|()| self.reader.assign(&list))
-            .map_err(|error| errors::call(&format!("reading {name}"), &error))
+            .map_err(|error| errors::call(&format!("reading topic {name}"), &error))?;
+        self.name = name;
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -95,7 +99,7 @@ impl LogReader for RdLog {
                 Some(
                     RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
                 ) => Ok(LogPolled::Nothing),
-                _ => Err(errors::call("reading a log", &error)),
+                _ => Err(errors::call(&format!("reading topic {}", self.name), &error)),
             },
             None => Ok(LogPolled::Nothing),
         }
@@ -107,5 +111,11 @@ impl LogReader for RdLog {
 
     fn whole(&mut self, role: Role, partition: i32) -> Result<Bounds, Fault> {
         self.bounds(&self.whole, role, partition)
+    }
+
+    fn topic_id(&mut self, role: Role) -> Result<Option<String>, Fault> {
+        let told = rights::describe(&self.whole, &self.topics, &[role])?;
+        let Some((_, topic)) = told.into_iter().next() else { return Ok(None) };
+        topic.refused.map_or(Ok(topic.id), |code| errors::topic_id(&topic.name, code))
     }
 }

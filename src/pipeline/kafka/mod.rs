@@ -10,6 +10,7 @@ mod log;
 mod native;
 mod output;
 mod removal;
+mod rights;
 mod version;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::seam::{Capabilities, Fault, Kafka, Reading, Role};
-use super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings};
+use super::settings::{CALL_TIMEOUT, PipelineSettings};
 use context::{Quiet, Reach};
+pub(crate) use errors::unusable;
 pub use input::RdInput;
 pub use log::RdLog;
 pub use output::RdOutput;
@@ -73,22 +75,32 @@ impl RdKafka {
         version::check(&self.settings, &self.whole)
     }
 
-    /// Asks for the ids of the topics that lethe reads again after a restart, once.
-    pub fn learn_topic_ids(&self) -> Result<(), Fault> {
+    /// Asks for the ids of the topics, once, and whether lethe's user has the rights that it needs.
+    pub fn learn_topics(&self) -> Result<(), Fault> {
         if self.settings.embedded_broker {
             return Ok(());
         }
-        let inputs = CLASSES.map(Role::Input).into_iter();
-        for role in inputs.chain(CLASSES.map(Role::Changelog)).chain([Role::Control]) {
-            let name = self.settings.topics.name(role);
-            let asked = native::topic_id(&self.whole, &native::name(&name), CALL_TIMEOUT);
-            let id = asked.or_else(|code| errors::topic_id(&name, code))?;
-            let mut known = self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(id) = id {
-                known.insert(role, id);
-            }
+        let roles: Vec<Role> = rights::roles().collect();
+        let topics = rights::describe(&self.whole, &self.settings.topics, &roles)?;
+        if let Some(why) = rights::missing(&topics) {
+            return Err(Fault::Stop(why));
         }
+        for topic in rights::unremovable(&topics) {
+            tracing::warn!(
+                topic,
+                "lethe's user may not remove records, so that the changelog grows: grant Delete on it"
+            );
+        }
+        let mut known = self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(topics.into_iter().filter_map(|(role, topic)| Some((role, topic.id?))));
         Ok(())
+    }
+
+    /// The rights that lethe's user lacks now, if any: to be asked once a call was refused.
+    #[must_use]
+    pub fn missing_rights(&self) -> Option<String> {
+        let roles: Vec<Role> = rights::roles().collect();
+        rights::missing(&rights::describe(&self.whole, &self.settings.topics, &roles).ok()?)
     }
 }
 

@@ -73,20 +73,34 @@ fn headers(message: &rd::rd_kafka_message_t, visit: VisitHeader<'_>) {
     }
 }
 
-/// A topic's id, where the broker tells it (2.8 and later). It waits for the answer for at most
-/// `timeout`; an error is the code that librdkafka or the broker gave.
-pub(super) fn topic_id<C>(
+/// What a broker tells of a topic.
+#[derive(Clone, Debug)]
+pub(super) struct Description {
+    /// Its name.
+    pub(super) name: String,
+    /// Its id (2.8 and later).
+    pub(super) id: Option<String>,
+    /// What this client's user may do with it, where the broker tells.
+    pub(super) operations: Option<Vec<rd::rd_kafka_AclOperation_t>>,
+    /// Why the broker tells nothing.
+    pub(super) refused: Option<RDKafkaRespErr>,
+}
+
+/// Describes topics. It waits for the answer for at most `timeout`; an error is the code that
+/// librdkafka or the broker gave for all of them.
+pub(super) fn describe<C>(
     consumer: &BaseConsumer<C>,
-    topic: &CStr,
+    topics: &[CString],
     timeout: Duration,
-) -> Result<Option<String>, RDKafkaRespErr>
+) -> Result<Vec<Description>, RDKafkaRespErr>
 where
     C: ClientContext + ConsumerContext,
 {
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let mut names: Vec<_> = topics.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: the client's pointer is valid for as long as the consumer is borrowed. Queue, options
     // and collection are made here and destroyed exactly once, after the request that they belong
-    // to was handed over (which copies what it needs) and its event was taken. The name outlives
+    // to was handed over (which copies what it needs) and its event was taken. The names outlive
     // the call. What the event holds is read and copied before the event is destroyed.
     unsafe {
         let client = consumer.client().native_ptr();
@@ -96,7 +110,10 @@ where
             rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
         );
         rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
-        let mut names = [topic.as_ptr()];
+        let refused = rd::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        if !refused.is_null() {
+            rd::rd_kafka_error_destroy(refused);
+        }
         let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         rd::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = rd::rd_kafka_queue_poll(queue, timeout_ms);
@@ -111,12 +128,11 @@ where
     }
 }
 
-/// Reads the id of the one topic that an event describes.
+/// Reads what an event describes.
 ///
 /// # Safety
 /// The event is null or a live one.
-unsafe fn described(event: *mut rd::rd_kafka_event_t) -> Result<Option<String>, RDKafkaRespErr> {
-    const NONE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+unsafe fn described(event: *mut rd::rd_kafka_event_t) -> Result<Vec<Description>, RDKafkaRespErr> {
     if event.is_null() {
         return Err(RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT);
     }
@@ -124,38 +140,70 @@ unsafe fn described(event: *mut rd::rd_kafka_event_t) -> Result<Option<String>, 
     // is checked before it is followed, and the count says how long the array is.
     unsafe {
         let failed = rd::rd_kafka_event_error(event);
-        if failed != NONE {
+        if failed != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(failed);
         }
         let result = rd::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut count = 0;
         let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if topics.is_null() || count == 0 {
-            return Ok(None);
+        if topics.is_null() {
+            return Ok(Vec::new());
         }
-        let failed = rd::rd_kafka_TopicDescription_error(*topics);
-        if !failed.is_null() && rd::rd_kafka_error_code(failed) != NONE {
-            return Err(rd::rd_kafka_error_code(failed));
-        }
-        let id = rd::rd_kafka_TopicDescription_topic_id(*topics);
-        if id.is_null() {
-            return Ok(None);
-        }
-        // Without ids a broker says zero.
-        if rd::rd_kafka_Uuid_most_significant_bits(id) == 0
-            && rd::rd_kafka_Uuid_least_significant_bits(id) == 0
-        {
-            return Ok(None);
-        }
-        let text = rd::rd_kafka_Uuid_base64str(id);
-        Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
+        let topics = std::slice::from_raw_parts(topics, count);
+        Ok(topics
+            .iter()
+            .filter(|topic| !topic.is_null())
+            .map(|&topic| description(topic))
+            .collect())
     }
 }
 
-/// A topic's name for [`topic_id`]. Kafka's names hold no NUL.
+/// Copies a topic's description.
+///
+/// # Safety
+/// The description is not null and lives.
+unsafe fn description(topic: *const rd::rd_kafka_TopicDescription_t) -> Description {
+    // SAFETY: name, error, id and operations belong to the description; each pointer is checked
+    // before it is followed, and the count says how many operations there are.
+    unsafe {
+        let name = rd::rd_kafka_TopicDescription_name(topic);
+        let name = if name.is_null() { c"" } else { CStr::from_ptr(name) };
+        let error = rd::rd_kafka_TopicDescription_error(topic);
+        let code = (!error.is_null()).then(|| rd::rd_kafka_error_code(error));
+        let mut count = 0;
+        let operations = rd::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+        let told = !operations.is_null();
+        Description {
+            name: name.to_string_lossy().into_owned(),
+            id: topic_id(rd::rd_kafka_TopicDescription_topic_id(topic)),
+            operations: told.then(|| std::slice::from_raw_parts(operations, count).to_vec()),
+            refused: code.filter(|&code| code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR),
+        }
+    }
+}
+
+/// Copies an id. Without ids a broker says zero.
+///
+/// # Safety
+/// The id is null or lives.
+unsafe fn topic_id(id: *const rd::rd_kafka_Uuid_t) -> Option<String> {
+    // SAFETY: the pointer is checked; the text is NUL-terminated and belongs to the id.
+    unsafe {
+        let zero = id.is_null()
+            || rd::rd_kafka_Uuid_most_significant_bits(id) == 0
+                && rd::rd_kafka_Uuid_least_significant_bits(id) == 0;
+        if zero {
+            return None;
+        }
+        let text = rd::rd_kafka_Uuid_base64str(id);
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
+/// A topic's name for [`describe`]. Kafka's names hold no NUL.
 pub(super) fn name(topic: &str) -> CString {
     CString::new(topic).unwrap_or_default()
 }

@@ -29,6 +29,7 @@ pub struct RdOutput {
     producer: BaseProducer<OutputContext>,
     transactional_id: String,
     topics: Topics,
+    group: String,
     names: BTreeMap<Role, String>,
 }
 
@@ -44,7 +45,12 @@ impl RdOutput {
             .create_with_context(OutputContext::new(reach))
             .map_err(|error| errors::creation(&error))?;
         let names = OUTPUTS.iter().map(|&role| (role, settings.topics.name(role))).collect();
-        Ok(Self { producer, transactional_id, topics: settings.topics.clone(), names })
+        let (topics, group) = (settings.topics.clone(), settings.group.clone());
+        Ok(Self { producer, transactional_id, topics, group, names })
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} as {}", self.transactional_id)
     }
 
     /// The cause of a failed transaction is the record that failed, where there is one.
@@ -74,7 +80,7 @@ impl Output for RdOutput {
         self.producer.context().take();
         self.producer
             .begin_transaction()
-            .map_err(|error| errors::transaction("beginning a transaction", &error))
+            .map_err(|error| errors::transaction(&self.doing("beginning a transaction"), &error))
     }
 
     fn send(&mut self, output: &OutputRecord<'_>) -> Result<(), Fault> {
@@ -113,7 +119,7 @@ impl Output for RdOutput {
     }
 
     fn send_positions(&mut self, input: &RdInput, positions: &[Position]) -> Result<(), Fault> {
-        let what = "adding positions to the transaction";
+        let what = &format!("adding the positions of group {} to the transaction", self.group);
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
             let topic = self.topics.input(position.id.class);
@@ -161,7 +167,7 @@ impl Output for RdOutput {
             let fault = if matches!(error, KafkaError::Flush(_)) {
                 Fault::Abort(format!("waiting for acknowledgements: {error}"))
             } else {
-                errors::transaction("committing", &error)
+                errors::transaction(&self.doing("committing"), &error)
             };
             match fault {
                 Fault::Retry(_) if started.elapsed() < 2 * CALL_TIMEOUT => {}

@@ -43,6 +43,13 @@ fn stated(config: &ClientConfig, broker: i32) -> Option<(u32, u32)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
     let answer = runtime.block_on(admin.describe_configs(&asked, &options)).ok()?;
     let resource = answer.into_iter().next()?.ok()?;
+    // rdkafka does not pass on a refusal; a broker that answers names many settings.
+    if resource.entries.is_empty() {
+        tracing::warn!(
+            "lethe's user may not ask for the brokers' version, and takes them for 2.5 or later: grant \
+             DescribeConfigs on the cluster"
+        );
+    }
     parse(resource.get("inter.broker.protocol.version")?.value.as_deref()?)
 }
 

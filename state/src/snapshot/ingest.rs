@@ -31,7 +31,7 @@ impl Ingest {
     /// Begins with the snapshot of a sequence whose first record lies at an offset.
     pub(crate) fn begin(store: &Path, sequence: u64, start: i64) -> Result<Self, StateError> {
         clean(store)?;
-        fs::create_dir_all(directory(store)).map_err(|error| io(store, &error))?;
+        fs::create_dir_all(directory(store)).map_err(|error| StateError::from_io(store, &error))?;
         let store = store.to_owned();
         Ok(Self { sequence, start, parts: 0, store, files: vec![], open: None, books: vec![] })
     }
@@ -98,7 +98,9 @@ pub(crate) fn ingest_options() -> IngestExternalFileOptions {
 /// Removes what a restore has left beside a store.
 pub(crate) fn clean(store: &Path) -> Result<(), StateError> {
     match fs::remove_dir_all(directory(store)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(store, &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError::from_io(store, &error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -108,8 +110,4 @@ fn directory(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(".restoring");
     PathBuf::from(name)
-}
-
-fn io(dir: &Path, error: &std::io::Error) -> StateError {
-    StateError::Io { dir: dir.to_owned(), what: error.to_string() }
 }

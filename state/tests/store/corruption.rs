@@ -101,6 +101,38 @@ fn a_changed_manifest_is_refused() {
 }
 
 #[test]
+fn a_manifest_or_pointer_that_was_cut_or_lost_is_refused() {
+    let cut = |dir: &Path, name: &str, keep: usize| {
+        let bytes = fs::read(dir.join(name)).unwrap();
+        fs::write(dir.join(name), &bytes[..keep.min(bytes.len())]).unwrap();
+    };
+    let manifest = |dir: &Path| fs::read_to_string(dir.join("CURRENT")).unwrap().trim().to_owned();
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let damages: [Damage<'_>; 5] = [
+        &|dir| cut(dir, "CURRENT", 0),
+        &|dir| cut(dir, "CURRENT", 4),
+        &|dir| cut(dir, &manifest(dir), 0),
+        &|dir| cut(dir, &manifest(dir), 30),
+        &|dir| fs::remove_file(dir.join(manifest(dir))).unwrap(),
+    ];
+    for damage in damages {
+        let (_home, dir) = full();
+        damage(&dir);
+        assert_refused(&dir);
+        Store::destroy(&dir).unwrap();
+        assert_eq!(read(&dir).unwrap(), 0);
+    }
+}
+
+/// Without the pointer RocksDB would take the directory for an empty one.
+#[test]
+fn a_lost_pointer_is_refused_while_there_are_tables() {
+    let (_home, dir) = full();
+    fs::remove_file(dir.join("CURRENT")).unwrap();
+    assert_refused(&dir);
+}
+
+#[test]
 fn a_damaged_store_can_be_destroyed_and_made_anew() {
     let (_home, dir) = full();
     fs::write(dir.join("CURRENT"), "nonsense").unwrap();

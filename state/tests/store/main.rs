@@ -11,6 +11,7 @@
 mod corruption;
 mod delta_decode;
 mod delta_format;
+mod disk;
 mod forgetting;
 mod format_version;
 mod identity;

@@ -3,9 +3,11 @@
 //! [`Broker::shared`] gives the one broker of a version that the tests of a process use together (their
 //! topics bear the test's name); [`Broker::own`] one that a test may stop, pause and start again;
 //! [`Broker::cluster`] several that hold replicas of each other's partitions.
+//! [`Broker::guarded`](crate::rights) one that asks who its clients are.
 
 use std::fmt;
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +101,7 @@ impl Broker {
     /// Where it does not start, with what it said.
     #[must_use]
     pub fn own(version: Version) -> Self {
-        Self::of(version, 1)
+        Self::started(version, 1, false)
     }
 
     /// A cluster of so many nodes (KRaft, each a controller too). Each partition has a replica on each node,
@@ -109,17 +111,21 @@ impl Broker {
     /// Where it does not start, with what it said.
     #[must_use]
     pub fn cluster(nodes: usize) -> Self {
-        Self::of(Version::V4, nodes)
+        Self::started(Version::V4, nodes, false)
     }
 
-    fn of(version: Version, nodes: usize) -> Self {
+    pub(crate) fn started(version: Version, nodes: usize, guarded: bool) -> Self {
         for _ in 1..ATTEMPTS_MAX {
-            if let Ok(broker) = Self::try_start(version, nodes) {
+            if let Ok(broker) = Self::try_start(version, nodes, guarded) {
                 return broker;
             }
         }
-        Self::try_start(version, nodes)
+        Self::try_start(version, nodes, guarded)
             .unwrap_or_else(|said| panic!("Kafka {version} did not start: {said}"))
+    }
+
+    pub(crate) fn port_guarded(&self) -> Option<u16> {
+        self.nodes.first().and_then(|node| node.port_guarded)
     }
 
     /// Where clients connect to.
@@ -225,8 +231,18 @@ impl Broker {
         }
     }
 
-    fn try_start(version: Version, count: usize) -> Result<Self, String> {
-        let nodes: Vec<Node> = (1..=count).map(|id| Node::new(version, id)).collect();
+    /// A Java program of this version, whose output goes to a file beside the first node's.
+    pub(crate) fn java(&self, main: &str, heap: &str, log: &str) -> Command {
+        self.nodes.first().expect("a broker has a node").java(main, heap, log)
+    }
+
+    /// The end of such a file.
+    pub(crate) fn said(&self, log: &str) -> String {
+        self.nodes.first().map(|node| node.said(log)).unwrap_or_default()
+    }
+
+    fn try_start(version: Version, count: usize, guarded: bool) -> Result<Self, String> {
+        let nodes: Vec<Node> = (1..=count).map(|id| Node::new(version, id, guarded)).collect();
         let voter = |node: &Node| format!("{}@127.0.0.1:{}", node.id, node.port_metadata);
         let voters: Vec<String> = nodes.iter().map(voter).collect();
         let common = format!("{COMMON}{}", replication(count));

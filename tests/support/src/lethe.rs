@@ -53,6 +53,8 @@ pub struct Setup {
     pub kafka: BTreeMap<String, String>,
     /// More flags.
     pub flags: Vec<String>,
+    /// A program and its arguments that start it.
+    pub through: Vec<String>,
     /// More of the environment.
     pub environment: BTreeMap<String, String>,
 }
@@ -73,6 +75,7 @@ impl Setup {
             settings: String::new(),
             kafka: BTreeMap::new(),
             flags: Vec::new(),
+            through: Vec::new(),
             environment: BTreeMap::new(),
         }
     }
@@ -83,7 +86,10 @@ impl Setup {
         let dir = process::directory(&format!("{}-run", self.instance));
         let config = self.write_config();
         let http = format!("127.0.0.1:{}", free_port());
-        let mut command = process::command(&self.program.display().to_string());
+        let program = self.program.display().to_string();
+        let mut words = self.through.iter().map(String::as_str).chain([program.as_str()]);
+        let mut command = process::command(words.next().unwrap_or_default());
+        command.args(words);
         without_settings(&mut command);
         command.envs(&self.environment);
         command.args(["run", "--brokers", &self.brokers, "--group", &self.group]);
@@ -214,6 +220,17 @@ impl Lethe {
         self.process.signal(Signal::CONT);
     }
 
+    /// From now on its files may have so many bytes: what writes more meets a full disk. lethe is started
+    /// [through](Setup::through) a program that lets it ignore the signal for that.
+    ///
+    /// # Panics
+    /// Where that cannot be set.
+    pub fn limit_file_bytes(&mut self, bytes: u32) {
+        let limit = [format!("--pid={}", self.process.id()), format!("--fsize={bytes}")];
+        let status = Command::new("prlimit").args(limit).status();
+        assert!(status.expect("prlimit is in the Debian package util-linux").success());
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.exit().is_none()
@@ -277,7 +294,9 @@ impl Drop for Lethe {
 /// Where it cannot be started or is ended by a signal.
 #[must_use]
 pub fn verb(program: &str, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(program).args(args).output().expect("lethe starts");
+    let mut command = Command::new(program);
+    without_settings(&mut command);
+    let output = command.args(args).output().expect("lethe starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().expect("an exit code");
     (code, text(&output.stdout), text(&output.stderr))

@@ -11,6 +11,7 @@
 //! | [`http`] | requests to its pages |
 //! | [`lethe`] | the built program as a process: configuration, signals, pages, logs |
 //! | [`proxy`] | stands before a broker, loses some requests and keeps others back |
+//! | [`rights`] | a broker that asks its clients to log in, and rights to take away |
 //! | [`search`] | looks for planted content in everything that lethe keeps and says |
 //! | [`wait`] | polling with a generous bound; there are no sleeps as synchronisation |
 //! | [`warrant`] | what a record's events warrant, by the contract |
@@ -30,6 +31,7 @@ pub mod lethe;
 pub mod process;
 pub mod proxy;
 pub mod record;
+pub mod rights;
 pub mod search;
 pub mod wait;
 pub mod warrant;

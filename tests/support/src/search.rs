@@ -26,7 +26,7 @@ pub fn extent(path: &Path) -> (usize, usize) {
 /// Whether the marker is anywhere in the bytes.
 #[must_use]
 pub fn contains(bytes: &[u8], marker: &[u8]) -> bool {
-    bytes.windows(marker.len()).any(|window| window == marker)
+    marker.is_empty() || bytes.windows(marker.len()).any(|window| window == marker)
 }
 
 fn visit(path: &Path, see: &mut dyn FnMut(&Path, &[u8])) {

@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use super::{Version, free_port};
 use crate::jars;
 use crate::process::{self, Process};
+use crate::rights;
 use crate::wait::{PATIENCE, within};
 
 /// One Kafka process.
@@ -31,11 +32,13 @@ pub struct Node {
     pub(super) port_proxy: u16,
     /// KRaft's controller or ZooKeeper.
     pub(super) port_metadata: u16,
+    /// Where clients log in, of a broker that asks them to.
+    pub(super) port_guarded: Option<u16>,
     process: Mutex<Option<Process>>,
 }
 
 impl Node {
-    pub(super) fn new(version: Version, id: usize) -> Self {
+    pub(super) fn new(version: Version, id: usize, guarded: bool) -> Self {
         Self {
             version,
             id,
@@ -44,6 +47,7 @@ impl Node {
             port_behind: free_port(),
             port_proxy: free_port(),
             port_metadata: free_port(),
+            port_guarded: guarded.then(free_port),
             process: Mutex::new(None),
         }
     }
@@ -107,10 +111,11 @@ impl Node {
         let (dir, id, metadata) = (self.dir.display(), self.id, self.port_metadata);
         let (address, behind) = (self.address(), format!("127.0.0.1:{}", self.port_behind));
         let proxy = format!("127.0.0.1:{}", self.port_proxy);
-        let listeners = format!("PLAINTEXT://{address},PROXIED://{behind}");
+        let (guarded, rules) = self.port_guarded.map(rights::configuration).unwrap_or_default();
+        let listeners = format!("PLAINTEXT://{address},PROXIED://{behind}{guarded}");
         let clients = format!(
-            "{common}advertised.listeners=PLAINTEXT://{address},PROXIED://{proxy}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+            "{common}{rules}{PROTOCOLS}\
+             advertised.listeners=PLAINTEXT://{address},PROXIED://{proxy}{guarded}\n\
              inter.broker.listener.name=PLAINTEXT\nlog.dirs={dir}/data\n"
         );
         match self.version {
@@ -150,7 +155,7 @@ impl Node {
         command.args(["format", "-t", "bGV0aGUtdGVzdC1rYWZrYQ", "-c"]);
         command.arg(self.dir.join("server.properties"));
         let status = Process::start("Kafka's storage tool", command).wait();
-        if status.success() { Ok(()) } else { Err(tail(&self.dir.join("format.log"))) }
+        if status.success() { Ok(()) } else { Err(self.said("format.log")) }
     }
 
     /// ZooKeeper, of the version that needs it.
@@ -177,10 +182,10 @@ impl Node {
         config.set("bootstrap.servers", self.address()).set("broker.address.family", "v4");
         let client: BaseConsumer = config.create().expect("a client");
         let start = Instant::now();
-        let said = || tail(&self.dir.join("kafka.log"));
+        let said = || self.said("kafka.log");
         loop {
             if self.lock().as_mut().is_none_or(|process| process.exit().is_some()) {
-                return Err(format!("{}\n{}", tail(&self.dir.join("zookeeper.log")), said()));
+                return Err(format!("{}\n{}", self.said("zookeeper.log"), said()));
             }
             let wanted = i32::try_from(self.id).unwrap_or_default();
             match client.fetch_metadata(None, Duration::from_secs(1)) {
@@ -194,7 +199,11 @@ impl Node {
         }
     }
 
-    fn java(&self, main: &str, heap: &str, log: &str) -> Command {
+    pub(super) fn said(&self, log: &str) -> String {
+        tail(&self.dir.join(log))
+    }
+
+    pub(super) fn java(&self, main: &str, heap: &str, log: &str) -> Command {
         require_java();
         let jars = jars::directory(self.version.number(), self.version.artifacts());
         let log =
@@ -220,6 +229,10 @@ impl Drop for Node {
         process::discard(&self.dir);
     }
 }
+
+/// What each listener speaks.
+const PROTOCOLS: &str = "listener.security.protocol.map=\
+                         PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT\n";
 
 const LOG4J: &str = "\
 log4j.rootLogger=WARN, out
