@@ -39,8 +39,9 @@ const ADD: &str = "processes added";
 /// One less, killed or told to stop.
 const REMOVE: &str = "processes removed";
 
-/// It was told that another process had joined under its name, where there was none: the broker had heard its
-/// member's call to join twice, because the first answer came late. Whoever supervises it starts it again.
+/// It was told that another process had joined under its name, where there was none. Seen on a cluster whose
+/// answers came late: a static member's call to join that is repeated may count as another's. Whoever
+/// supervises it starts it again.
 const FENCED: &str = "processes fenced by a call of their own";
 /// What it says then.
 const TWIN: &str = "another process has joined the group under this instance's name";
