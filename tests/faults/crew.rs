@@ -207,9 +207,11 @@ impl Crew {
         }
     }
 
-    /// One of them is started again.
+    /// One of them is started again, on an empty disk: a position that was set by hand does not say where the
+    /// changelog's snapshot is, which older state would need.
     pub(crate) fn start_one(&mut self) {
         if let Some(member) = self.members.first_mut() {
+            fs::remove_dir_all(&member.setup.data).unwrap_or_else(|error| panic!("{error}"));
             member.lethe = member.setup.run();
             member.state = State::Running;
         }
