@@ -115,7 +115,8 @@ impl Crew {
         });
         let fault = fault.map_or(KILL, |(name, _)| name);
         // The first long pause comes early, so that every run has one.
-        let fault = if self.struck.len() == 1 { PAUSE_LONG } else { fault };
+        let first = self.struck.len() == 1 && !self.struck.contains_key(PAUSE_LONG);
+        let fault = if first { PAUSE_LONG } else { fault };
         let Some(&at) = self.random.pick(&running) else { return };
         if self.apply(fault, at, running.len()) {
             *self.struck.entry(fault).or_default() += 1;

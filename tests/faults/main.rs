@@ -132,6 +132,7 @@ fn strike(
         // A slow machine takes longer until there was enough work.
         while start.elapsed() < plan.length
             || crew.kills() < plan.kills
+            || crew.struck().values().sum::<usize>() < FAULTS_MIN
             || watch.processed() < RECORDS_MIN
         {
             crew.rest(PAUSE_MS);
