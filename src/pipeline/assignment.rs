@@ -2,16 +2,35 @@
 //!
 //! A partition that is taken away leaves after its batch is committed (or aborted, if the group
 //! has given up on this member) and its ledger is on disk.
+//!
+//! A member can be away from the group without hearing of it: librdkafka keeps what it had where a
+//! rebalance goes on while it cannot reach the group, and comes back as a new member that owns it.
+//! Others may have worked on it meanwhile. The generations tell, and what is held is then read anew.
 
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Stage;
-use super::seam::{Fault, Input, Kafka, PartitionId};
+use super::seam::{Fault, Input, Kafka, Membership, PartitionId};
 use super::worker::Worker;
+
+/// This worker's place in the group, compared with the one that it had when it last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tenure {
+    /// It was never without it.
+    Same,
+    /// It may have been away in between.
+    Another,
+    /// It has none now.
+    None,
+}
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// New partitions: they stand still until they are restored.
-    pub(super) fn assigned(&mut self, ids: &[PartitionId]) -> Result<(), PipelineError> {
+    pub(super) fn assigned(&mut self, now: Now, ids: &[PartitionId]) -> Result<(), PipelineError> {
+        // Before they are restored: who has them until then is told apart from here on.
+        if self.membership() == Tenure::Another {
+            self.was_away(now)?;
+        }
         self.input.assign(ids)?;
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
@@ -22,6 +41,25 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.given = true;
         self.health.joined(self.number);
         tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
+        Ok(())
+    }
+
+    /// Asks for this worker's place, and compares it with the one that it had.
+    pub(super) fn membership(&mut self) -> Tenure {
+        let Membership::Valid { generation } = self.input.membership() else { return Tenure::None };
+        let before = self.generation.replace(generation);
+        let goes_on =
+            before.is_none_or(|before| (before..=before.saturating_add(1)).contains(&generation));
+        if goes_on { Tenure::Same } else { Tenure::Another }
+    }
+
+    /// Others may have had what this worker holds: it is read anew before it is worked on.
+    pub(super) fn was_away(&mut self, now: Now) -> Result<(), PipelineError> {
+        self.abort_batch(now, "this worker was away from its group")?;
+        let held: Vec<PartitionId> = self.desk.partitions.keys().copied().collect();
+        for id in held {
+            self.read_anew(id);
+        }
         Ok(())
     }
 

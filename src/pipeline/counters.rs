@@ -93,6 +93,8 @@ pub(super) struct Counters {
     classes: Vec<(Class, Handles)>,
     pub(super) commits: Counter,
     pub(super) aborts: Counter,
+    /// The producer was replaced.
+    pub(super) unknown: Counter,
 }
 
 struct Handles {
@@ -128,6 +130,7 @@ impl Counters {
             classes: CLASSES.iter().map(|&class| (class, handles(class))).collect(),
             commits: metrics::counter!(names::TRANSACTIONS, "result" => "committed"),
             aborts: metrics::counter!(names::TRANSACTIONS, "result" => "aborted"),
+            unknown: metrics::counter!(names::TRANSACTIONS, "result" => "unknown"),
         }
     }
 

@@ -4,6 +4,7 @@
 //! id ends what is open and fences whoever had it; what is open too long is aborted by the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lethe::pipeline::seam::{Committed, OutputRecord, PartitionId, Position, Role};
 use lethe::pipeline::settings::TRANSACTION_TIMEOUT;
@@ -16,6 +17,18 @@ use crate::random::Random;
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
 /// How late the markers of an ended transaction may be.
 const MARKERS_LATE_MS: i64 = 150;
+
+/// What becomes of the wish that a log's front be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Done,
+    Refused,
+    /// The cluster says from the beginning that it cannot.
+    Unknown,
+}
+
+/// How late a removal may be.
+const REMOVAL_LATE_MS: i64 = 2_000;
 
 /// The call came from somebody whose place was taken.
 #[derive(Debug)]
@@ -58,6 +71,14 @@ pub(crate) struct Broker {
     transactional: BTreeMap<String, Transactional>,
     /// Requests to commit that are still on their way.
     late: Vec<(i64, String, i32)>,
+    pub(crate) removal: Removal,
+    /// What is to be removed of which log, and when.
+    removals: Vec<(i64, (Role, i32), i64)>,
+    /// Logs whose front was removed, snapshots that came to be read to their end.
+    pub(crate) removed: u64,
+    pub(crate) restores: u64,
+    /// How often the control topic was made.
+    pub(crate) control_made: u32,
     serials: u64,
     /// Transactions that were committed.
     pub(crate) commits: u64,
@@ -75,6 +96,11 @@ impl Broker {
             group: Group::new(inputs),
             transactional: BTreeMap::new(),
             late: Vec::new(),
+            removal: Removal::Done,
+            removals: Vec::new(),
+            removed: 0,
+            restores: 0,
+            control_made: 1,
             serials: 0,
             commits: 0,
             aborts: 0,
@@ -118,7 +144,56 @@ impl Broker {
                 let _ = self.end(&id, epoch, true);
             }
         }
+        self.remove_due();
         self.group.advance(now_ms, &mut self.random);
+    }
+
+    /// Of all that the logs hold.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for ((role, partition), log) in &self.logs {
+            (role, partition, log.start, log.end()).hash(&mut hasher);
+            for (offset, record) in log.committed() {
+                (offset, &record.key, &record.value, record.at_ms).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Everything that is decided is written.
+    pub(crate) fn write_all_markers(&mut self) {
+        let ids: Vec<String> = self.transactional.keys().cloned().collect();
+        for id in ids {
+            self.write_markers(&id);
+        }
+    }
+
+    /// The control topic's id.
+    pub(crate) fn control_id(&self) -> String {
+        format!("control-{}", self.control_made)
+    }
+
+    /// Removes a log's front, in its own time.
+    pub(crate) fn remove_before(&mut self, role: Role, partition: i32, offset: i64) {
+        if self.removal == Removal::Done {
+            let at_ms = self.now_ms + self.random.ms(0, REMOVAL_LATE_MS);
+            self.removals.push((at_ms, (role, partition), offset));
+        }
+    }
+
+    fn remove_due(&mut self) {
+        let (due, later) = std::mem::take(&mut self.removals)
+            .into_iter()
+            .partition(|(at_ms, ..)| *at_ms <= self.now_ms);
+        self.removals = later;
+        let due: Vec<(i64, (Role, i32), i64)> = due;
+        for (_, (role, partition), offset) in due {
+            let log = self.log(role, partition);
+            if offset > log.start && offset <= log.end() {
+                log.start = offset;
+                self.removed += 1;
+            }
+        }
     }
 
     /// Ends what the id has left open, and fences whoever had it. Gives its new epoch.

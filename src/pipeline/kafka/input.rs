@@ -1,6 +1,6 @@
 //! A worker's consumer: a static member of the group, cooperative.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct RdInput {
     /// Records of the assigned partitions. Before the consumer, which it must not outlive.
     fetched: Fetched,
     consumer: BaseConsumer<GroupContext>,
+    /// This member's name in the group.
+    member: String,
     topics: Topics,
     group: String,
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
@@ -32,6 +34,8 @@ pub struct RdInput {
     classes: RefCell<Vec<(usize, Class)>>,
     /// How many partitions are assigned: without any, only the group has anything to say.
     assigned: usize,
+    /// The generation that the worker was told of last.
+    told: Cell<Option<i32>>,
 }
 
 impl RdInput {
@@ -51,10 +55,12 @@ impl RdInput {
             at_hand: None,
             fetched,
             consumer,
+            member,
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
             assigned: 0,
+            told: Cell::default(),
         };
         input.join()?;
         Ok(input)
@@ -65,10 +71,15 @@ impl RdInput {
     }
 
     /// The generation that this member has its place in; none: it has no place now.
-    pub(super) fn generation(&self) -> Option<i32> {
+    fn generation(&self) -> Option<i32> {
         let (generation, named) = native::membership(&self.consumer)?;
         let valid = named && generation >= 0 && !self.consumer.assignment_lost();
         valid.then_some(generation)
+    }
+
+    /// Whether it has its place in the generation that the worker was told of.
+    pub(super) fn is_as_told(&self) -> bool {
+        self.told.get().is_some() && self.generation() == self.told.get()
     }
 
     fn change(&self) -> Option<Polled<RdRecord<'_>>> {
@@ -133,15 +144,13 @@ impl RdInput {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Ok(Polled::OutOfRange)
             }
-            Some(RDKafkaErrorCode::FencedInstanceId) => Err(errors::fenced_instance(&what)),
+            Some(RDKafkaErrorCode::FencedInstanceId) => Err(self.fenced()),
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
             ) => Err(errors::call(&what, error)),
             _ => match self.consumer.client().fatal_error() {
-                Some((RDKafkaErrorCode::FencedInstanceId, _)) => {
-                    Err(errors::fenced_instance(&what))
-                }
+                Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(self.fenced()),
                 Some((code, reason)) => Err(Fault::Stop(format!("{what}: {code}: {reason}"))),
                 None => {
                     tracing::debug!(%error, "the consumer goes on by itself");
@@ -149,6 +158,10 @@ impl RdInput {
                 }
             },
         }
+    }
+
+    fn fenced(&self) -> Fault {
+        errors::fenced_instance(&format!("reading the input as {}", self.member))
     }
 
     fn list(&self, ids: &[PartitionId], offset: Offset) -> Result<TopicPartitionList, Fault> {
@@ -289,8 +302,9 @@ impl Input for RdInput {
     }
 
     fn membership(&mut self) -> Membership {
-        match self.generation() {
-            Some(_) => Membership::Valid,
+        self.told.set(self.generation());
+        match self.told.get() {
+            Some(generation) => Membership::Valid { generation },
             None => Membership::Invalid,
         }
     }

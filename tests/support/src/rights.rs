@@ -52,8 +52,7 @@ pub(crate) fn configuration(port: u16) -> (String, String) {
         "org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
     );
     let rules = format!(
-        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT\n\
-         inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
+        "sasl.enabled.mechanisms=PLAIN\n\
          listener.name.guarded.plain.sasl.jaas.config={login}\n\
          authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
          super.users=User:ANONYMOUS\n"
@@ -68,7 +67,7 @@ impl Broker {
     /// Where it does not start, with what it said.
     #[must_use]
     pub fn guarded() -> Self {
-        let broker = Self::started(Version::V4, true);
+        let broker = Self::started(Version::V4, 1, true);
         let user = format!("User:{USER}");
         let all = ["--topic", "*", "--group", "*", "--transactional-id", "*", "--cluster"];
         let grant = ["--add", "--allow-principal", &user, "--operation", "All"];
