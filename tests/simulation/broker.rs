@@ -49,12 +49,20 @@ struct Open {
     positions: Vec<Position>,
 }
 
-/// Decided, but not all of its markers are written.
+/// Decided, but not all of its markers are written: each has its own time.
 #[derive(Debug)]
 struct Ending {
-    open: Open,
+    serial: u64,
     commit: bool,
-    not_before_ms: i64,
+    logs: Vec<(i64, (Role, i32))>,
+    positions_at_ms: i64,
+    positions: Vec<Position>,
+}
+
+impl Ending {
+    fn is_over(&self) -> bool {
+        self.logs.is_empty() && self.positions.is_empty()
+    }
 }
 
 pub(crate) struct Broker {
@@ -72,6 +80,8 @@ pub(crate) struct Broker {
     /// Requests to commit that are still on their way.
     late: Vec<(i64, String, i32)>,
     pub(crate) removal: Removal,
+    /// It tells committed positions that an open transaction can still change.
+    pub(crate) tells_unstable: bool,
     /// What is to be removed of which log, and when.
     removals: Vec<(i64, (Role, i32), i64)>,
     /// Logs whose front was removed, snapshots that came to be read to their end.
@@ -97,6 +107,7 @@ impl Broker {
             transactional: BTreeMap::new(),
             late: Vec::new(),
             removal: Removal::Done,
+            tells_unstable: false,
             removals: Vec::new(),
             removed: 0,
             restores: 0,
@@ -129,11 +140,7 @@ impl Broker {
                 of.epoch += 1;
                 self.end_open(&id, false);
             }
-            let due =
-                |of: &Transactional| of.ending.as_ref().is_some_and(|e| e.not_before_ms <= now_ms);
-            if self.transactional.get(&id).is_some_and(due) {
-                self.write_markers(&id);
-            }
+            self.write_markers_due(&id, now_ms);
         }
         let late = std::mem::take(&mut self.late);
         for (at_ms, id, epoch) in late {
@@ -314,29 +321,49 @@ impl Broker {
         } else {
             self.aborts += 1;
         }
-        let not_before_ms = self.now_ms + self.random.ms(0, MARKERS_LATE_MS);
-        of.ending = Some(Ending { open, commit, not_before_ms });
+        let mut late = || self.now_ms + self.random.ms(0, MARKERS_LATE_MS);
+        of.ending = Some(Ending {
+            serial: open.serial,
+            commit,
+            logs: open.logs.into_iter().map(|log| (late(), log)).collect(),
+            positions_at_ms: late(),
+            positions: open.positions,
+        });
     }
 
+    /// The coordinator takes nothing new before all markers are there.
     fn write_markers(&mut self, id: &str) {
+        self.write_markers_due(id, i64::MAX);
+    }
+
+    fn write_markers_due(&mut self, id: &str, now_ms: i64) {
         let Some(of) = self.transactional.get_mut(id) else { return };
-        let Some(Ending { open, commit, .. }) = of.ending.take() else { return };
-        for &(role, partition) in &open.logs {
-            self.logs.entry((role, partition)).or_default().mark(open.serial, commit);
-        }
-        if commit {
-            for Position { id, offset, metadata } in open.positions {
-                self.group.committed.insert(id, Committed { offset, metadata });
+        let Some(ending) = &mut of.ending else { return };
+        let (serial, commit) = (ending.serial, ending.commit);
+        ending.logs.retain(|&(at_ms, log)| {
+            if at_ms <= now_ms {
+                self.logs.entry(log).or_default().mark(serial, commit);
             }
+            at_ms > now_ms
+        });
+        if ending.positions_at_ms <= now_ms {
+            for Position { id, offset, metadata } in std::mem::take(&mut ending.positions) {
+                if commit {
+                    self.group.committed.insert(id, Committed { offset, metadata });
+                }
+            }
+        }
+        if ending.is_over() {
+            of.ending = None;
         }
     }
 
     /// Whether an open transaction may still change the partition's committed position.
     pub(crate) fn is_unstable(&self, id: PartitionId) -> bool {
-        let holds = |open: &Open| open.positions.iter().any(|position| position.id == id);
+        let holds = |all: &[Position]| all.iter().any(|position| position.id == id);
         self.transactional.values().any(|of| {
-            of.open.as_ref().is_some_and(holds)
-                || of.ending.as_ref().is_some_and(|e| holds(&e.open))
+            of.open.as_ref().is_some_and(|open| holds(&open.positions))
+                || of.ending.as_ref().is_some_and(|ending| holds(&ending.positions))
         })
     }
 }

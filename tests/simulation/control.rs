@@ -20,15 +20,20 @@ pub(crate) enum Loss {
     Never,
     /// After so many turns somebody makes it anew.
     After(u32),
-    /// It is empty for so many turns; this is what it was.
-    Gone(Log, u32),
+    /// It is empty for so many turns; this is what it was, and since when (true time, Unix ms).
+    Gone(Log, u32, i64),
     /// The operator has brought its records back.
     Back,
 }
 
 impl Loss {
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone(..))
+        self.is_gone_since(i64::MAX)
+    }
+
+    /// Whether it has been gone since a time (Unix ms).
+    pub(crate) fn is_gone_since(&self, time_ms: i64) -> bool {
+        matches!(self, Self::Gone(_, _, since_ms) if *since_ms <= time_ms)
     }
 }
 
@@ -38,14 +43,14 @@ impl World {
         let mut loss = self.loss.borrow_mut();
         match &mut *loss {
             Loss::Never | Loss::Back => {}
-            Loss::After(turns) | Loss::Gone(_, turns) if *turns > 0 => *turns -= 1,
+            Loss::After(turns) | Loss::Gone(_, turns, _) if *turns > 0 => *turns -= 1,
             Loss::After(_) => {
                 let broker = &mut *self.broker.borrow_mut();
                 if knows_control(broker, &self.traffic.borrow()) {
                     self.traffic.borrow_mut().stood_still = true;
                     broker.control_made += 1;
                     let was = std::mem::take(broker.log(Role::Control, 0));
-                    *loss = Loss::Gone(was, GONE_TURNS);
+                    *loss = Loss::Gone(was, GONE_TURNS, broker.now_ms);
                 }
             }
             Loss::Gone(..) => {
@@ -60,7 +65,7 @@ impl World {
         if !self.loss.borrow().is_gone() {
             return;
         }
-        if let Loss::Gone(was, _) = self.loss.replace(Loss::Back) {
+        if let Loss::Gone(was, ..) = self.loss.replace(Loss::Back) {
             let broker = &mut *self.broker.borrow_mut();
             *broker.log(Role::Control, 0) = was;
             broker.control_made += 1;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lethe::pipeline::control::ControlLog;
 use lethe::pipeline::control_reader::{ControlReader, Topic};
 use lethe::pipeline::progress::Progress;
-use lethe::pipeline::seam::{Fault as Failure, Kafka, Reading};
+use lethe::pipeline::seam::{Fault as Failure, Kafka, PartitionId, Reading};
 use lethe::pipeline::settings::{Beginning, PipelineSettings, Portions, Topics};
 use lethe::pipeline::worker::{Shared, Worker};
 use lethe::telemetry::health::Health;
@@ -79,10 +79,11 @@ pub(crate) struct Host {
     /// Another process has its name: this one has ended, and is not started again.
     pub(crate) gone: bool,
     pub(crate) workers: Vec<Option<(SimWorker, i64)>>,
-    /// Which workers knew at the beginning of their step that the control topic is not to be trusted.
+    /// It has read the control topic since that was lost.
+    pub(crate) knows_of_loss: bool,
+    /// Which of its workers began their step with that.
     pub(crate) cautious: Vec<bool>,
     pub(crate) reader: Option<ControlReader<SimLog>>,
-    pub(crate) control: Option<Arc<ControlLog>>,
     pub(crate) health: Option<Arc<Health>>,
 }
 
@@ -99,9 +100,9 @@ impl Host {
             down_until_ms: Some(0),
             gone: false,
             workers: Vec::new(),
+            knows_of_loss: false,
             cautious: vec![false; worker_count],
             reader: None,
-            control: None,
             health: None,
         }
     }
@@ -177,7 +178,6 @@ impl World {
             of.down_until_ms = None;
             of.reader = Some(reader);
             of.workers = workers;
-            of.control = Some(all.control);
             of.health = Some(all.health);
         }
     }
@@ -232,7 +232,8 @@ impl World {
             of.down_until_ms = (!gone).then_some(now_ms + down_ms.unwrap_or(by_chance_ms));
             of.paused = false;
             of.health = None;
-            (std::mem::take(&mut of.workers), of.reader.take(), of.control.take())
+            of.knows_of_loss = false;
+            (std::mem::take(&mut of.workers), of.reader.take())
         };
         let mut broker = self.broker.borrow_mut();
         broker.group.disconnect(host);
@@ -240,19 +241,27 @@ impl World {
         drop(broker);
         drop(dead);
         if self.random.borrow_mut().chance(1, LOOK_AT_ONE_IN) {
-            self.look_at_disk(host);
+            let all = self.traffic.borrow().inputs.clone();
+            self.look_at(host, &all, "after a crash");
+        }
+    }
+
+    /// Partitions that a process has let go are closed: what is on its disk is looked at now and then.
+    pub(crate) fn look_at_closed(&self, host: usize, ids: &[PartitionId]) {
+        if self.random.borrow_mut().chance(1, LOOK_AT_ONE_IN) {
+            self.look_at(host, ids, "given up");
         }
     }
 
     /// What a process has left must be a prefix of its changelogs at any time.
-    fn look_at_disk(&self, host: usize) {
+    fn look_at(&self, host: usize, ids: &[PartitionId], when: &str) {
         let dir = self.hosts.borrow()[host].data_dir.clone();
         let mut broker = self.broker.borrow_mut();
         // What is decided is committed, even if it cannot be read yet.
         broker.write_all_markers();
-        for &id in &self.traffic.borrow().inputs {
+        for &id in ids {
             if let Err(wrong) = check::store(&broker, id, &dir, &self.memory) {
-                self.errors.borrow_mut().push(format!("after a crash: {wrong}"));
+                self.errors.borrow_mut().push(format!("{when}: {wrong}"));
             }
         }
     }
@@ -278,7 +287,7 @@ impl World {
         let gone = has_twin(&hosts, host);
         let of = &mut hosts[host];
         of.incarnation += 1;
-        (of.reader, of.control, of.health) = (None, None, None);
+        (of.reader, of.health, of.knows_of_loss) = (None, None, false);
         (of.gone, of.down_until_ms) = (gone, (!gone).then_some(0));
         self.broker.borrow_mut().group.disconnect(host);
     }

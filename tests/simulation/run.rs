@@ -22,7 +22,7 @@ const COMMITS: u64 = 70;
 const TURNS_MIN: u32 = 500;
 const TURNS_MAX: u32 = 5_000;
 /// Rounds until everything must have come to rest.
-const ROUNDS_MAX: u32 = 6_000;
+const ROUNDS_MAX: u32 = 3_000;
 /// Rounds without a commit, after which there is rest.
 const QUIET: u32 = 12;
 /// More than the longest transit limit (ms).

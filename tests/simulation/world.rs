@@ -17,6 +17,9 @@ use crate::node::unless_crashed;
 use crate::random::Random;
 use crate::traffic::Traffic;
 
+/// A process that reads the control topic so long after its loss knows of it.
+const NOTICED_MS: i64 = 1_200;
+
 /// How far a host's clock may be from true time when a run begins (ms).
 const SKEWS_MS: [i64; 6] = [0, 0, 0, -300, -20_000, 40_000];
 
@@ -57,6 +60,7 @@ impl World {
             use Removal::{Done, Refused, Unknown};
             broker.removal = random.pick(&[Done, Done, Done, Done, Refused, Unknown]);
         }
+        broker.tells_unstable = random.chance(1, 4);
         let counts = [1 + random.below(2), 1];
         let hosts = ["a", "b"].iter().zip(counts).map(|(name, worker_count)| {
             let skew_ms = random.pick(&SKEWS_MS);
@@ -180,7 +184,7 @@ impl World {
                 None
             } else {
                 let at = self.random.borrow_mut().below(of.worker_count);
-                of.cautious[at] = of.control.as_ref().is_some_and(|control| !control.trusted());
+                of.cautious[at] = of.knows_of_loss;
                 match of.workers.get_mut(at) {
                     Some(slot)
                         if slot.as_ref().is_some_and(|(_, until_ms)| *until_ms <= now_ms) =>
@@ -219,10 +223,12 @@ impl World {
         let monotonic = Duration::from_millis((now_ms - crate::broker::START_MS) as u64);
         let now = lethe::pipeline::clock::Now { wall_ms: now_ms + skew_ms, monotonic };
         // A fault is waited about: the next turn tries again.
-        if unless_crashed(|| reader.step(now)).is_some() {
+        if let Some(read) = unless_crashed(|| reader.step(now)) {
+            let gone = self.loss.borrow().is_gone_since(now_ms - NOTICED_MS);
             let of = &mut self.hosts.borrow_mut()[host];
             if of.incarnation == incarnation {
                 of.reader = Some(reader);
+                of.knows_of_loss |= read.is_ok() && gone;
             }
         }
     }

@@ -138,6 +138,7 @@ impl Input for SimInput {
             let now_ms = broker.now_ms;
             broker.group.unassign(self.client, partitions, now_ms, &mut broker.random);
         }
+        self.node.world.look_at_closed(self.node.host, partitions);
         self.node.settle(strike);
         Ok(())
     }
@@ -147,7 +148,8 @@ impl Input for SimInput {
         if strike == Strike::Refuse {
             return Err(retry("asking for the committed position"));
         }
-        if ids.iter().any(|&id| self.node.broker().is_unstable(id)) {
+        let unstable = ids.iter().any(|&id| self.node.broker().is_unstable(id));
+        if unstable && !self.node.broker().tells_unstable {
             return Err(retry("the committed position is not stable"));
         }
         let of = |id| self.node.broker().group.committed.get(id).cloned();
