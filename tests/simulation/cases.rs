@@ -26,6 +26,7 @@ fn stopped(home: &std::path::Path) -> Rc<World> {
         world.restart(host);
     }
     assert!(world.errors.borrow().is_empty());
+    world.broker.borrow_mut().write_all_markers();
     world
 }
 
@@ -33,7 +34,6 @@ fn stopped(home: &std::path::Path) -> Rc<World> {
 fn cut_short(world: &Rc<World>) -> String {
     {
         let mut broker = world.broker.borrow_mut();
-        broker.write_all_markers();
         let log = broker.log(Role::Changelog(Class::Message), 0);
         assert!(log.end() > 2);
         log.start = log.end();
