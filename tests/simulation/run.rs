@@ -19,7 +19,7 @@ const COMMITS_MIN: u64 = 50;
 /// Commits of the part with faults.
 const COMMITS: u64 = 70;
 /// Turns of the part with faults.
-const TURNS_MIN: u32 = 500;
+const TURNS_MIN: u32 = 400;
 const TURNS_MAX: u32 = 5_000;
 /// Rounds until everything must have come to rest.
 const ROUNDS_MAX: u32 = 3_000;
@@ -133,7 +133,7 @@ fn history(world: &Rc<World>, mode: Mode) -> Result<(), String> {
     }
     stop_all(world);
     settle(world)?;
-    if world.random.borrow_mut().chance(1, 2) {
+    if world.random.borrow_mut().chance(1, 3) {
         lose_all(world)?;
     }
     stop_all(world);

@@ -44,6 +44,8 @@ pub(crate) fn store(
         Ok(store) => store,
         // A snapshot was being taken in: it says so, and begins anew.
         Err(StateError::Interrupted { .. }) => return Ok(0),
+        // Another worker of its process has taken it over by now.
+        Err(StateError::Locked { .. }) => return Ok(0),
         Err(error) => return Err(error.to_string()),
     };
     let (expected, end) = tables(broker, id, store.sequence())?;
