@@ -185,6 +185,8 @@ pub(crate) struct Plan {
     pub(crate) on: bool,
     pub(crate) focus: (Call, Fault),
     focus_left: u32,
+    /// How often it may still be led to its step.
+    leads_left: u32,
     /// One fault in so many common calls.
     one_in: usize,
     pub(crate) strikes: Strikes,
@@ -194,6 +196,8 @@ pub(crate) struct Plan {
 const FOCUS_STRIKES: u32 = 8;
 /// How much oftener a call that is not common is struck.
 const RARE: usize = 4;
+/// Beyond this a run would do nothing else.
+const LEADS_MAX: u32 = 40;
 /// One in so many calls that lead to a rare one does.
 const LEAD_ONE_IN: usize = 12;
 
@@ -206,7 +210,14 @@ impl Plan {
             .collect();
         let focus = pairs[(seed % pairs.len() as u64) as usize];
         let one_in = random.pick(&[120, 250, 500, 1_000]);
-        Self { on: false, focus, focus_left: FOCUS_STRIKES, one_in, strikes: Strikes::new() }
+        Self {
+            on: false,
+            focus,
+            focus_left: FOCUS_STRIKES,
+            leads_left: LEADS_MAX,
+            one_in,
+            strikes: Strikes::new(),
+        }
     }
 
     /// What strikes at this call, if anything.
@@ -231,8 +242,10 @@ impl Plan {
             }
             if let Some((leads, fault)) = self.focus.0.led_to_by()
                 && call == leads
+                && self.leads_left > 0
                 && random.chance(1, if call.is_common() { LEAD_ONE_IN * RARE } else { RARE })
             {
+                self.leads_left -= 1;
                 return Some(fault);
             }
         }
