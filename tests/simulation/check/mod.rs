@@ -15,7 +15,7 @@ use lethe_state::{Delta, DeltaHeader};
 use crate::broker::Broker;
 use crate::expect::Out;
 use crate::log::Record;
-use crate::traffic::{Event, Traffic, What};
+use crate::traffic::{Event, SHORT, Traffic, What};
 use case::Case;
 pub(crate) use store::store;
 
