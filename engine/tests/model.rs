@@ -76,9 +76,10 @@ fn a_tombstone_under_a_hold() {
     refused(
         "nothing may be tombstoned",
         r#"
+        0 control tenant/a {"message": {"storage": "in"}}
         0 control hold/1 {"tenant": "a"}
-        1 send a/c/m @1 => +transit a/c/m
-        2 recall a/c/m @1 => -transit a/c/m recalled
+        1 send a/c/m @1 => +store a/c/m
+        2 recall a/c/m @1 => -store a/c/m recalled
         "#,
     );
 }

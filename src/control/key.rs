@@ -44,16 +44,15 @@ impl Kind {
     }
 }
 
-/// The parts of a key behind its kind, decoded.
-#[must_use]
-pub fn parts(key: &str) -> Vec<String> {
-    let parts = key.split('/').skip(1);
-    parts.map(|part| part.replace("%2F", "/").replace("%25", "%")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The parts of a key behind its kind, decoded.
+    fn parts(key: &str) -> Vec<String> {
+        let parts = key.split('/').skip(1);
+        parts.map(|part| part.replace("%2F", "/").replace("%25", "%")).collect()
+    }
 
     #[test]
     fn parts_are_encoded_and_decoded() {

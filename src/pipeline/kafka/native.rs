@@ -16,10 +16,8 @@ use rdkafka::types::RDKafkaRespErr;
 use super::super::seam::VisitHeader;
 
 mod fetched;
-mod members;
 
 pub(super) use fetched::{Fetched, FetchedRecord};
-pub(super) use members::members;
 
 /// The consumer's generation and whether it has a member id; none without a group.
 pub(super) fn membership<C>(consumer: &BaseConsumer<C>) -> Option<(i32, bool)>
