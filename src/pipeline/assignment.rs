@@ -4,8 +4,10 @@
 //! has given up on this member) and its ledger is on disk.
 //!
 //! A member can be away from the group without hearing of it: librdkafka keeps what it had where a
-//! rebalance goes on while it cannot reach the group, and comes back as a new member that owns it.
-//! Others may have worked on it meanwhile. The generations tell, and what is held is then read anew.
+//! rebalance goes on while it cannot reach the group, and comes back as a new member that believes to
+//! own it. Others may have worked on it meanwhile, and may own it now: in a generation that both are
+//! valid members of, so that the broker takes the commits of both. The generations tell that it was
+//! away; it then gives up its place, and with it all that it holds, and takes a new one with nothing.
 
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
@@ -53,13 +55,15 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if goes_on { Tenure::Same } else { Tenure::Another }
     }
 
-    /// Others may have had what this worker holds: it is read anew before it is worked on.
+    /// Others may have what this worker holds: nothing of it is worked on any more. The group gives it
+    /// partitions anew.
     pub(super) fn was_away(&mut self, now: Now) -> Result<(), PipelineError> {
         self.abort_batch(now, "this worker was away from its group")?;
         let held: Vec<PartitionId> = self.desk.partitions.keys().copied().collect();
         for id in held {
             self.read_anew(id);
         }
+        self.give_up_place(now);
         Ok(())
     }
 

@@ -67,7 +67,7 @@ pub struct Worker<K: Kafka, C: HostClock> {
     rejoin: Arc<Rejoin>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
-    /// It gives up its place in the group, to take one anew, until this moment at the latest.
+    /// It gives up its place in the group, to take one anew; at this moment it asks for it again.
     leaving_until: Option<Duration>,
     progress: Arc<Progress>,
     pub(super) input: K::Input,
@@ -165,7 +165,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
         }
         self.rejoin_step(now)?;
-        self.restore_step(now)?;
+        if self.leaving_until.is_none() {
+            self.restore_step(now)?;
+        }
         let applied = self.desk.apply_control(now);
         if applied.is_err() {
             // Nothing is decided under older rules than are known.
@@ -238,22 +240,36 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.handle(now, event)
     }
 
-    /// Where this worker was asked to, gives up its place in the group and takes one anew, so that the
-    /// partitions are shared out again. What it has is committed and let go by the way.
+    /// Where this worker was asked to, gives up its place in the group, so that the partitions are shared
+    /// out again; once it is without one and holds nothing, it takes one anew.
     fn rejoin_step(&mut self, now: Now) -> Result<(), PipelineError> {
-        if self.leaving_until.is_none() && self.rejoin.is_asked(self.number) {
-            self.input.leave();
-            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
+        if self.rejoin.is_asked(self.number) {
+            self.give_up_place(now);
         }
         let Some(until) = self.leaving_until else { return Ok(()) };
-        if self.input.has_left() || now.monotonic >= until {
+        if self.input.has_left() && self.desk.partitions.is_empty() {
             match self.input.join() {
-                Ok(()) => self.leaving_until = None,
+                Ok(()) => {
+                    self.leaving_until = None;
+                    self.generation = None;
+                }
                 Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
                 Err(fault) => self.say(&fault.to_string()),
             }
+        } else if now.monotonic >= until {
+            self.say("this worker could not give up its place in the group yet");
+            self.input.leave();
+            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
         }
         Ok(())
+    }
+
+    /// What it has is let go by the way: committed, if it is still this worker's.
+    pub(super) fn give_up_place(&mut self, now: Now) {
+        if self.leaving_until.is_none() {
+            self.input.leave();
+            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
+        }
     }
 
     fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
