@@ -303,6 +303,39 @@ fn updates_of_a_held_item_stand_beside_each_other() {
     );
 }
 
+/// Versions end together, and each goes when its own minimum has passed, not the newest one's.
+#[test]
+fn versions_wait_for_their_own_minimum() {
+    configs(
+        r#"
+        0 control terms/a {"ended_at": "@-5270392", "minimum": "3s"}
+        0 control hold/1 {"tenant": "a", "until": "@1"}
+        1 set a/i @1 => +store a/i
+        5 set a/i @5 => +store a/i@5
+        7 set a/i @7 => +store a/i@7
+        7.999 look
+        8 look => -store a/i@5 ended
+        9.999 look
+        10 look => -store a/i@7 ended
+        11 control hold/1 null
+        11 look => -store a/i ended
+        "#,
+    );
+    profiles(
+        r#"
+        0 control tenant/a {"profile": {"storage": "in", "retention": "1h"}}
+        0 control terms/a {"minimum": "3s"}
+        0 control hold/1 {"tenant": "a", "until": "@1"}
+        1 set a/u @1 => +store a/u
+        2 set a/u @2 => +store a/u@2
+        6 set a/u @6 => +store a/u@6
+        7 control tenant/a null
+        7 look => -store a/u@2 opted-out
+        9 look => -store a/u@6 opted-out
+        "#,
+    );
+}
+
 /// The minimum binds every removal of stored content; raised or lowered later it acts on what waits.
 #[test]
 fn the_minimum_acts_on_what_waits() {
