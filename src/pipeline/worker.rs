@@ -67,7 +67,7 @@ pub struct Worker<K: Kafka, C: HostClock> {
     rejoin: Arc<Rejoin>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
-    /// It gives up its place in the group, to take one anew; at this moment it asks for it again.
+    /// It gives up its place in the group, to take one anew, until this moment at the latest.
     leaving_until: Option<Duration>,
     progress: Arc<Progress>,
     pub(super) input: K::Input,
@@ -79,6 +79,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) reading: BTreeSet<PartitionId>,
     /// The generation of the group in which this worker last had its place.
     pub(super) generation: Option<i32>,
+    /// It was away from the group: its consumer is to be replaced.
+    pub(super) displaced: bool,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -132,6 +134,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             output_ready: false,
             reading: BTreeSet::new(),
             generation: None,
+            displaced: false,
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
@@ -164,10 +167,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 }
             }
         }
-        self.rejoin_step(now)?;
-        if self.leaving_until.is_none() {
-            self.restore_step(now)?;
+        if std::mem::take(&mut self.displaced) {
+            self.take_new_place()?;
         }
+        self.rejoin_step(now)?;
+        self.restore_step(now)?;
         let applied = self.desk.apply_control(now);
         if applied.is_err() {
             // Nothing is decided under older rules than are known.
@@ -240,36 +244,22 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.handle(now, event)
     }
 
-    /// Where this worker was asked to, gives up its place in the group, so that the partitions are shared
-    /// out again; once it is without one and holds nothing, it takes one anew.
+    /// Where this worker was asked to, gives up its place in the group and takes one anew, so that the
+    /// partitions are shared out again. What it has is committed and let go by the way.
     fn rejoin_step(&mut self, now: Now) -> Result<(), PipelineError> {
-        if self.rejoin.is_asked(self.number) {
-            self.give_up_place(now);
+        if self.leaving_until.is_none() && self.rejoin.is_asked(self.number) {
+            self.input.leave();
+            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
         }
         let Some(until) = self.leaving_until else { return Ok(()) };
-        if self.input.has_left() && self.desk.partitions.is_empty() {
+        if self.input.has_left() || now.monotonic >= until {
             match self.input.join() {
-                Ok(()) => {
-                    self.leaving_until = None;
-                    self.generation = None;
-                }
+                Ok(()) => self.leaving_until = None,
                 Err(fault @ Fault::Stop(_)) => return Err(fault.into()),
                 Err(fault) => self.say(&fault.to_string()),
             }
-        } else if now.monotonic >= until {
-            self.say("this worker could not give up its place in the group yet");
-            self.input.leave();
-            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
         }
         Ok(())
-    }
-
-    /// What it has is let go by the way: committed, if it is still this worker's.
-    pub(super) fn give_up_place(&mut self, now: Now) {
-        if self.leaving_until.is_none() {
-            self.input.leave();
-            self.leaving_until = Some(now.monotonic + LEAVE_TIMEOUT);
-        }
     }
 
     fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
