@@ -336,6 +336,23 @@ fn versions_wait_for_their_own_minimum() {
     );
 }
 
+/// What stands beside a version has ended with it, also if a newer one overwrites that before it is looked at.
+#[test]
+fn older_versions_do_not_go_over_to_a_later_life() {
+    profiles(
+        r#"
+        0 control tenant/a {"profile": {"storage": "in", "retention": "4s"}}
+        0 control hold/1 {"tenant": "a"}
+        1 set a/u @1 => +store a/u
+        2 set a/u @2 => +store a/u@2
+        3 control hold/1 null
+        3 set a/u @3 => +store a/u
+        7 set a/u @7 => +store a/u, -store a/u@2 expired
+        7 look
+        "#,
+    );
+}
+
 /// The minimum binds every removal of stored content; raised or lowered later it acts on what waits.
 #[test]
 fn the_minimum_acts_on_what_waits() {
