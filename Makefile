@@ -7,10 +7,14 @@ export RUST_TEST_THREADS ?= 8
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
+# How many kills of processes `make faults` waits for, and on how many brokers.
+KILLS ?= 100
+NODES ?= 3
+
 # How many random histories of each class `make histories` draws.
 HISTORIES ?= 300000
 
-.PHONY: help demo test simulate histories bench lint fmt prerequisites
+.PHONY: help demo test simulate histories mutations faults bench lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +33,15 @@ test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
 simulate: ## Run SEEDS seeds of the simulation: lethe's own code against a Kafka that fails.
 	@scripts/prerequisites build
 	LETHE_SIMULATION_SEEDS=$(SEEDS) cargo test --release --locked -p lethe --test simulation -- --nocapture faults
+
+faults: ## Kill, pause and wipe processes KILLS times, and the leaders of a cluster of NODES brokers, under load.
+	@scripts/prerequisites build test
+	LETHE_FAULTS_NODES=$(NODES) LETHE_FAULTS_KILLS=$(KILLS) \
+		cargo test --release --locked -p lethe --test faults -- --nocapture
+
+mutations: ## Break lethe in each way of tests/simulation/mutations: the simulation has to notice.
+	@scripts/prerequisites build
+	scripts/mutations
 
 histories: ## Draw HISTORIES random histories of each class for the engine, against a naive model.
 	LETHE_HISTORIES=$(HISTORIES) cargo test --release --locked -p lethe-engine --test random_histories

@@ -21,7 +21,7 @@ use figment::Figment;
 
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{
-    Beginning, CLASSES, OUTPUTS, PipelineSettings, Topics, WRITE_BUFFER_BYTES_MAX,
+    Beginning, CLASSES, OUTPUTS, PipelineSettings, Portions, Topics, WRITE_BUFFER_BYTES_MAX,
 };
 use layers::{File, Layer};
 use values::Values;
@@ -178,6 +178,7 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         standbys: values.required("standbys", text::number_within(0, STANDBYS_MAX))?,
         state_kept: values.required("state_kept", text::duration_within(KEPT_MIN, KEPT_MAX))?,
         changelog_slack_bytes: values.required("changelog_slack", slack)?,
+        portions: Portions::default(),
         control_id: values.optional("topics.control_id", text::name)?,
         tenants_shown: values
             .required("metrics.tenants", text::number_within(0, TENANTS_SHOWN_MAX))?,

@@ -2,17 +2,38 @@
 //!
 //! A partition that is taken away leaves after its batch is committed (or aborted, if the group
 //! has given up on this member) and its ledger is on disk.
+//!
+//! A member can be away from the group without hearing of it: librdkafka keeps what it had where a
+//! rebalance goes on while it cannot reach the group, and comes back as a new member that believes to
+//! own it. Others may have worked on it meanwhile, and may own it now: in a generation that both are
+//! valid members of, so that the broker takes the commits of both. The generations tell that it was
+//! away; it then lets go of all that it holds and goes on with a new consumer, as after a restart.
 
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Stage;
-use super::seam::{Fault, Input, Kafka, PartitionId};
+use super::seam::{Fault, Input, Kafka, Membership, PartitionId};
 use super::worker::Worker;
+
+/// This worker's place in the group, compared with the one that it had when it last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tenure {
+    /// It was never without it.
+    Same,
+    /// It may have been away in between.
+    Another,
+    /// It has none now.
+    None,
+}
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// New partitions: they stand still until they are restored.
-    pub(super) fn assigned(&mut self, ids: &[PartitionId]) -> Result<(), PipelineError> {
+    pub(super) fn assigned(&mut self, now: Now, ids: &[PartitionId]) -> Result<(), PipelineError> {
         self.input.assign(ids)?;
+        // Before they are restored: who has them until then is told apart from here on.
+        if self.membership() == Tenure::Another {
+            return self.was_away(now);
+        }
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
             self.health.assigned(self.number, topic, id.partition);
@@ -22,6 +43,31 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.given = true;
         self.health.joined(self.number);
         tracing::info!(worker = self.number, partitions = ids.len(), "assigned");
+        Ok(())
+    }
+
+    /// Asks for this worker's place, and compares it with the one that it had.
+    pub(super) fn membership(&mut self) -> Tenure {
+        let Membership::Valid { generation } = self.input.membership() else { return Tenure::None };
+        let before = self.generation.replace(generation);
+        let goes_on =
+            before.is_none_or(|before| (before..=before.saturating_add(1)).contains(&generation));
+        if goes_on { Tenure::Same } else { Tenure::Another }
+    }
+
+    /// Others may have what this worker holds: nothing of it is worked on any more.
+    pub(super) fn was_away(&mut self, now: Now) -> Result<(), PipelineError> {
+        self.abort_batch(now, "this worker was away from its group")?;
+        let held: Vec<PartitionId> = self.desk.partitions.keys().copied().collect();
+        self.let_go(&held)?;
+        self.displaced = true;
+        Ok(())
+    }
+
+    /// Takes a place in the group with nothing in hand, of which the group gives it its share.
+    pub(super) fn take_new_place(&mut self) -> Result<(), PipelineError> {
+        self.input = self.kafka.input(self.number)?;
+        self.generation = None;
         Ok(())
     }
 
@@ -37,6 +83,18 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         } else {
             self.finish_batch(now)?;
         }
+        self.let_go(ids)?;
+        match self.input.unassign(ids) {
+            Ok(()) => {}
+            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+            Err(fault) => self.say(&fault.to_string()),
+        }
+        tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
+        Ok(())
+    }
+
+    /// Closes partitions, with their ledgers on disk.
+    fn let_go(&mut self, ids: &[PartitionId]) -> Result<(), PipelineError> {
         for id in ids {
             self.close_log(*id);
             let stage = self.desk.partitions.remove(id);
@@ -49,12 +107,6 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             self.health.revoked(self.number, topic, id.partition);
             self.shelf.disown(*id, self.number);
         }
-        match self.input.unassign(ids) {
-            Ok(()) => {}
-            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
-            Err(fault) => self.say(&fault.to_string()),
-        }
-        tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
         Ok(())
     }
 

@@ -156,6 +156,8 @@ pub(super) struct Counters {
     classes: Vec<(Class, Handles)>,
     commits: Counter,
     pub(super) aborts: Counter,
+    /// The producer was replaced.
+    pub(super) unknown: Counter,
     markers: Counter,
     commit_time: Histogram,
 }
@@ -204,6 +206,7 @@ impl Counters {
             classes: CLASSES.iter().map(|&class| (class, handles(class))).collect(),
             commits: metrics::counter!(names::TRANSACTIONS, "result" => "committed"),
             aborts: metrics::counter!(names::TRANSACTIONS, "result" => "aborted"),
+            unknown: metrics::counter!(names::TRANSACTIONS, "result" => "unknown"),
             markers: metrics::counter!(names::MARKERS),
             commit_time: metrics::histogram!(names::COMMIT_TIME),
         }

@@ -16,8 +16,7 @@ use super::outputs::{Counted, Writer};
 use super::partition::{Live, Stage};
 use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
 use super::settings::{
-    BATCH_BYTES_MAX, BATCH_CONTROL_MAX, BATCH_EFFECTS_MAX, BATCH_RECORDS_MAX, LOOK_ROWS,
-    PipelineSettings, RECORD_OVERHEAD_BYTES,
+    BATCH_BYTES_MAX, BATCH_EFFECTS_MAX, PipelineSettings, RECORD_OVERHEAD_BYTES,
 };
 use super::tallies::Tallies;
 use crate::codec::{self, TimeLimits};
@@ -141,7 +140,7 @@ impl<O: Output> Desk<O> {
 
     /// Whether the batch has reached its size.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.records >= BATCH_RECORDS_MAX
+        self.batch.records >= self.settings.portions.batch_records_max
             || self.batch.bytes >= BATCH_BYTES_MAX
             || self.writer.written >= BATCH_EFFECTS_MAX
     }
@@ -231,6 +230,7 @@ impl<O: Output> Desk<O> {
             return Ok(());
         };
         let suspended = !self.control.trusted();
+        let records_max = self.settings.portions.batch_control_max;
         let behind = |live: &Live| {
             live.announced && (live.control_seen < end || live.suspended != Some(suspended))
         };
@@ -245,7 +245,7 @@ impl<O: Output> Desk<O> {
                 live.engine.suspend(&mut live.store, suspended, ending_ms)?;
                 live.suspended = Some(suspended);
             }
-            let records = self.control.from(live.engine.control_offset(), BATCH_CONTROL_MAX);
+            let records = self.control.from(live.engine.control_offset(), records_max);
             for record in &records {
                 self.effects.clear();
                 live.engine.control(&mut live.store, record, ending_ms, &mut self.effects)?;
@@ -259,7 +259,7 @@ impl<O: Output> Desk<O> {
                 )?;
             }
             live.control_seen =
-                if records.len() < BATCH_CONTROL_MAX { end } else { live.engine.control_offset() };
+                if records.len() < records_max { end } else { live.engine.control_offset() };
         }
         Ok(())
     }
@@ -273,6 +273,7 @@ impl<O: Output> Desk<O> {
         };
         let ids: Vec<PartitionId> =
             self.live().filter(|(_, live)| due(live)).map(|(id, _)| id).collect();
+        let look_rows = self.settings.portions.look_rows;
         let mut more = false;
         for id in ids {
             if self.is_full() {
@@ -282,12 +283,12 @@ impl<O: Output> Desk<O> {
             let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
             live.stirred = true;
             self.effects.clear();
-            let mut budget = Budget { rows: LOOK_ROWS };
+            let mut budget = Budget { rows: look_rows };
             let looked =
                 live.engine.look(&mut live.store, ending_ms, &mut budget, &mut self.effects)?;
             live.overdue_since_ms = looked.overdue_since_ms;
             // A look that could do nothing (everything is held) is not repeated at once.
-            let idle = self.effects.is_empty() && budget.rows == LOOK_ROWS;
+            let idle = self.effects.is_empty() && budget.rows == look_rows;
             live.look_not_before_ms = if idle { ending_ms + LOOK_REST_MS } else { ending_ms };
             more |= looked.more && !idle;
             if self.effects.is_empty() {

@@ -34,9 +34,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(20);
 const CONTROL_PAUSE: Duration = Duration::from_millis(5);
 /// How long a poll of changelogs waits where nothing else is to be done.
 const READ_WAIT: Duration = Duration::from_millis(100);
-/// How often sequences may disagree before that is final: another owner's last commit may just
+/// How often answers may disagree before that is final: another owner's last commit may just
 /// be on its way.
-pub(super) const DISAGREEMENTS_MAX: u32 = 250;
+const DISAGREEMENTS_MAX: u32 = 250;
 /// Partitions that had no answer so often are asked about one by one: the open transaction of one
 /// must not hold the others up.
 const UNANSWERED_MAX: u32 = 2;
@@ -227,13 +227,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 found: store.sequence().saturating_add(2),
             })));
         } else {
-            return Err(self.disagreement(
-                id,
-                "its changelog no longer holds what the local state lacks, and the group knows of \
-                 no snapshot in it: records were removed from it. Restore the topic's records, or \
-                 remove this partition's directory under the data directory, to begin with a \
-                 snapshot if the topic still holds one",
-            ));
+            let why = "its changelog no longer holds what the local state lacks, and the group knows \
+                       of no snapshot in it: records were removed from it. Restore the topic's \
+                       records, or remove this partition's directory under the data directory, to \
+                       begin with a snapshot if the topic still holds one";
+            self.ask_again(id, now, restoring, why)?;
+            return Ok(None);
         };
         restoring.goal = Some(Goal { committed, end: whole.end });
         if from >= whole.end {
@@ -320,11 +319,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn out_of_range(&mut self, log: LogId, now: Now) -> Result<(), PipelineError> {
         let Some(id) = partition(log) else { return Ok(()) };
-        self.go_on(id, now, |worker, _| {
-            Err(worker.disagreement(
-                id,
-                "its changelog was truncated while it was read. Restore the topic's records",
-            ))
+        self.go_on(id, now, |worker, restoring| {
+            let why = "its changelog was truncated while it was read. Restore the topic's records";
+            worker.ask_again(id, now, restoring, why)?;
+            Ok(None)
         })
     }
 
@@ -347,7 +345,26 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         partition_path(&settings.data_dir, settings.topics.input(id.class), id.partition)
     }
 
-    pub(super) fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
+    /// What the group and the changelog say does not fit together: another owner, of whom this worker has
+    /// not heard yet, may have gone on between two answers. All of it is asked for anew, for a while.
+    pub(super) fn ask_again(
+        &mut self,
+        id: PartitionId,
+        now: Now,
+        restoring: &mut Restoring,
+        why: &str,
+    ) -> Result<(), Trouble> {
+        restoring.disagreements += 1;
+        if restoring.disagreements > DISAGREEMENTS_MAX {
+            return Err(self.disagreement(id, why));
+        }
+        self.close_log(id);
+        restoring.goal = None;
+        restoring.not_before = now.monotonic + PAUSE;
+        Ok(())
+    }
+
+    fn disagreement(&self, id: PartitionId, why: &str) -> Trouble {
         Trouble::Stop(PipelineError::Disagreement {
             topic: self.desk.settings.topics.input(id.class).to_owned(),
             partition: id.partition,

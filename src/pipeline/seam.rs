@@ -212,7 +212,11 @@ pub struct Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
     /// It has a generation and a member id, and its assignment is not lost.
-    Valid,
+    Valid {
+        /// Goes up with each rebalance. A member that was away for one comes back two or more later:
+        /// its eviction was one, its return another.
+        generation: i32,
+    },
     /// It has none of them now: nothing may be committed.
     Invalid,
 }
@@ -245,7 +249,7 @@ pub trait Input {
     /// Stands still.
     fn pause(&mut self, id: PartitionId) -> Result<(), Fault>;
 
-    /// To be asked right before each commit.
+    /// To be asked right before each commit, which is of this generation or fails.
     fn membership(&mut self) -> Membership;
 
     /// Gives up the place in the group, so that it is not kept for a restart. What is still assigned
@@ -365,8 +369,8 @@ pub trait Output {
     fn send(&mut self, record: &OutputRecord<'_>) -> Result<(), Fault>;
 
     /// Adds the positions: the last thing before [`Output::commit`]. Aborts if the consumer has lost
-    /// its place by now, which may be after it was asked: a broker does not fence positions that come
-    /// without a generation.
+    /// its place by now, or has it in another generation, which may be since it was asked: a broker
+    /// does not fence positions that come without a generation.
     fn send_positions(&mut self, input: &Self::Input, positions: &[Position]) -> Result<(), Fault>;
 
     /// Commits, and says where the transaction's changelog records came to lie (in order).

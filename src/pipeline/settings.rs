@@ -205,6 +205,33 @@ pub const LOGS: [Role; 4] = [
     Role::Changelog(Class::Config),
 ];
 
+/// How much is taken at once, where a simulation needs little to see it cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portions {
+    /// See [`BATCH_RECORDS_MAX`].
+    pub batch_records_max: usize,
+    /// See [`BATCH_CONTROL_MAX`].
+    pub batch_control_max: usize,
+    /// See [`LOOK_ROWS`].
+    pub look_rows: usize,
+    /// See [`DELTA_PART_BYTES_MAX`].
+    pub delta_part_bytes_max: usize,
+    /// See [`SNAPSHOT_SLICE_BYTES`].
+    pub snapshot_slice_bytes: usize,
+}
+
+impl Default for Portions {
+    fn default() -> Self {
+        Self {
+            batch_records_max: BATCH_RECORDS_MAX,
+            batch_control_max: BATCH_CONTROL_MAX,
+            look_rows: LOOK_ROWS,
+            delta_part_bytes_max: DELTA_PART_BYTES_MAX,
+            snapshot_slice_bytes: SNAPSHOT_SLICE_BYTES,
+        }
+    }
+}
+
 /// Everything that the pipeline is told at start.
 #[derive(Clone, Debug)]
 pub struct PipelineSettings {
@@ -242,6 +269,8 @@ pub struct PipelineSettings {
     pub standbys: usize,
     /// How long state is kept of a partition that has moved away and is not followed.
     pub state_kept: Duration,
+    /// How much is taken at once.
+    pub portions: Portions,
     /// The operator states that the control topic with this id is the same as the one before it.
     pub control_id: Option<String>,
     /// So many tenants have series of their own.

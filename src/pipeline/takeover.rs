@@ -7,7 +7,7 @@ use super::desk::Trouble;
 use super::error::PipelineError;
 use super::partition::{Live, Restoring, Stage};
 use super::provenance::{Provenance, differs};
-use super::restore::{DISAGREEMENTS_MAX, PAUSE};
+use super::restore::PAUSE;
 use super::seam::{Committed, Input, Kafka, PartitionId, Role};
 use super::settings::Beginning;
 use super::transaction::{Mark, sequence};
@@ -30,15 +30,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             Some(Committed { offset, metadata }) => match sequence(metadata) {
                 Some(committed) if committed == applied => *offset,
                 Some(committed) => {
-                    restoring.disagreements += 1;
-                    restoring.not_before = now.monotonic + PAUSE;
-                    if restoring.disagreements > DISAGREEMENTS_MAX {
-                        return Err(self.disagreement(id, &format!(
-                            "its changelog ends at delta {applied}, the group's committed position \
-                             is of delta {committed}: one of them was reset or lost records. \
-                             Restore the changelog topic, or set the group's position by hand"
-                        )));
-                    }
+                    let why = format!(
+                        "its changelog ends at delta {applied}, the group's committed position \
+                         is of delta {committed}: one of them was reset or lost records. \
+                         Restore the changelog topic, or set the group's position by hand"
+                    );
+                    self.ask_again(id, now, restoring, &why)?;
                     return Ok(None);
                 }
                 None => {

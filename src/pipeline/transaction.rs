@@ -9,13 +9,14 @@
 
 use lethe_engine::Engine;
 
+use super::assignment::Tenure;
 use super::clock::{HostClock, Now};
 use super::desk::{Batch, Trouble};
 use super::error::PipelineError;
 use super::outputs::Counted;
-use super::partition::{Restoring, Stage};
-use super::seam::{Appended, Fault, Input, Kafka, Membership, Output, PartitionId, Position};
-use super::settings::{DELTA_PART_BYTES_MAX, REPLACE_MAX, REPLACE_WINDOW};
+use super::partition::{Live, Restoring, Stage};
+use super::seam::{Appended, Fault, Input, Kafka, Output, PartitionId, Position};
+use super::settings::{REPLACE_MAX, REPLACE_WINDOW};
 use super::worker::Worker;
 
 /// The beginning of the metadata of lethe's commits: the format's version, then the sequence.
@@ -80,14 +81,22 @@ pub fn sequence(metadata: &str) -> Option<u64> {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Ends the batch at hand. Afterwards there is none, whatever happened.
     pub(super) fn finish_batch(&mut self, now: Now) -> Result<(), PipelineError> {
-        let mut appended = Vec::new();
-        let fault = match self.try_commit(now, &mut appended) {
-            Ok(None) => {
-                // Nothing was done: the transaction, if it was begun, is empty, and the broker
-                // has not heard of it.
-                return self.drop_empty(now);
+        let touched = self.touched();
+        if touched.is_empty() {
+            // Nothing was done: the transaction, if it was begun, is empty, and the broker
+            // has not heard of it.
+            return self.drop_empty(now);
+        }
+        match self.membership() {
+            Tenure::Same => {}
+            Tenure::Another => return self.was_away(now),
+            Tenure::None => {
+                return self.abort_batch(now, "this worker has lost its place in the group");
             }
-            Ok(Some(ids)) => return self.committed(now, &ids, &appended),
+        }
+        let mut appended = Vec::new();
+        let fault = match self.try_commit(now, &touched, &mut appended) {
+            Ok(()) => return self.committed(now, &touched, &appended),
             Err(Trouble::Stop(error)) => return Err(error),
             Err(Trouble::Fault(fault)) => fault,
         };
@@ -98,11 +107,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
     }
 
-    fn try_commit(
-        &mut self,
-        now: Now,
-        appended: &mut Vec<Appended>,
-    ) -> Result<Option<Vec<PartitionId>>, Trouble> {
+    /// The partitions of which the batch at hand has a delta.
+    fn touched(&mut self) -> Vec<PartitionId> {
         let mut touched = Vec::new();
         for (id, live) in self.desk.live() {
             if live.stirred {
@@ -113,26 +119,30 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 touched.push(id);
             }
         }
-        if touched.is_empty() {
-            return Ok(None);
-        }
-        if self.input.membership() == Membership::Invalid {
-            return Err(Fault::Abort("this worker has lost its place in the group".into()).into());
-        }
+        touched
+    }
+
+    fn try_commit(
+        &mut self,
+        now: Now,
+        touched: &[PartitionId],
+        appended: &mut Vec<Appended>,
+    ) -> Result<(), Trouble> {
         self.desk.begin(now)?;
         let decided_at_ms = self.desk.time.ending_ms(now).unwrap_or_default();
+        let portions = self.desk.settings.portions;
         let mut positions = Vec::with_capacity(touched.len());
-        for &id in &touched {
+        for &id in touched {
             let Some(Stage::Live(live)) = self.desk.partitions.get_mut(&id) else { continue };
             let parts = live.store.delta(
                 live.next,
                 live.engine.control_offset(),
                 decided_at_ms,
-                DELTA_PART_BYTES_MAX,
+                portions.delta_part_bytes_max,
             );
             live.delta_bytes = parts.iter().map(|part| part.len() as u64).sum();
             // Before the delta: the last record of a partition is always one.
-            for part in live.snapshot_slice()?.iter().chain(&parts) {
+            for part in live.snapshot_slice(&portions)?.iter().chain(&parts) {
                 let (output, counts) = (&mut self.desk.output, &mut live.counts);
                 self.desk.writer.delta(&mut Counted { output, counts }, id, &live.key, part)?;
             }
@@ -141,7 +151,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         }
         self.desk.output.send_positions(&self.input, &positions)?;
         self.desk.output.commit(appended)?;
-        Ok(Some(touched))
+        Ok(())
     }
 
     /// The transaction, whose end began at `since`, is committed: the ledgers follow, then the counters.
@@ -221,10 +231,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let open = std::mem::take(&mut self.desk.batch).open;
         self.desk.writer.written = 0;
         self.desk.writer.tenants.forget();
-        self.desk.counters.aborts.increment(1);
         if open && let Err(fault) = self.desk.output.abort() {
             return self.replace_output(now, &fault.to_string());
         }
+        self.desk.counters.aborts.increment(1);
         for (id, live) in self.desk.live() {
             if !live.in_batch() {
                 continue;
@@ -262,28 +272,46 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.desk.batch = Batch::default();
         self.desk.writer.written = 0;
         self.desk.writer.tenants.forget();
-        self.desk.counters.aborts.increment(1);
+        self.desk.counters.unknown.increment(1);
         let ids: Vec<PartitionId> =
             self.desk.live().filter(|(_, live)| live.in_batch()).map(|(id, _)| id).collect();
         for id in ids {
-            if let Err(fault) = self.input.pause(id) {
-                tracing::debug!(%fault, "pausing a partition that is read anew");
-            }
-            let Some(Stage::Live(live)) = self.desk.partitions.remove(&id) else { continue };
-            let mut live = *live;
-            live.store.abort();
-            let sequence = live.store.sequence() + 1;
-            let mut restoring = Restoring::new(live.store);
-            restoring.unsure = Some((sequence, live.counts));
-            self.desk.partitions.insert(id, Stage::Restoring(Box::new(restoring)));
-            self.health.assigned(
-                self.number,
-                self.desk.settings.topics.input(id.class),
-                id.partition,
-            );
+            self.read_anew(id);
         }
         Ok(())
     }
+
+    /// A partition follows its changelog again, from where its ledger is. What the batch at hand did
+    /// with it counts if it is found there.
+    pub(super) fn read_anew(&mut self, id: PartitionId) {
+        let Some(stage) = self.desk.partitions.remove(&id) else { return };
+        let stage = match stage {
+            Stage::Live(live) => {
+                if let Err(fault) = self.input.pause(id) {
+                    tracing::debug!(%fault, "pausing a partition that is read anew");
+                }
+                let topic = self.desk.settings.topics.input(id.class);
+                self.health.assigned(self.number, topic, id.partition);
+                Stage::Restoring(Box::new(unsure(*live)))
+            }
+            Stage::Restoring(mut restoring) => {
+                self.close_log(id);
+                restoring.goal = None;
+                Stage::Restoring(restoring)
+            }
+            stage @ (Stage::Opening { .. } | Stage::Refused) => stage,
+        };
+        self.desk.partitions.insert(id, stage);
+    }
+}
+
+/// A ledger of which it is not known whether its batch has been committed.
+fn unsure(mut live: Live) -> Restoring {
+    live.store.abort();
+    let sequence = live.store.sequence() + 1;
+    let mut restoring = Restoring::new(live.store);
+    restoring.unsure = Some((sequence, live.counts));
+    restoring
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! transaction, so that it is fenced as everything else is, and counts once that has committed; a
 //! snapshot that a crash or a move interrupts is without its end, and so nothing.
 //!
-//! Invariant: records are removed only before the start of a whole snapshot, and only once the local
-//! state that lies behind them is on disk.
+//! Invariant: records are removed only before the start of a whole snapshot, only once the group's
+//! metadata names it, and only once the local state that lies behind them is on disk.
 
 use std::time::Duration;
 
@@ -16,9 +16,7 @@ use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Live;
 use super::seam::{Appended, Kafka, PartitionId, Role};
-use super::settings::{
-    DELTA_PART_BYTES_MAX, SNAPSHOT_AGE_MS_MAX, SNAPSHOT_SLICE_BYTES, UPKEEP_EVERY,
-};
+use super::settings::{Portions, SNAPSHOT_AGE_MS_MAX, UPKEEP_EVERY};
 use super::transaction::Mark;
 use super::worker::Worker;
 
@@ -31,6 +29,9 @@ pub(super) struct Upkeep {
     writing: Option<Writing>,
     /// The slice of the batch at hand.
     slice: Option<Slice>,
+    /// The last whole snapshot's start, until the group's metadata names it: who takes over a state that
+    /// the changelog no longer reaches back to has to find the snapshot there.
+    unnamed: Option<i64>,
     /// Records before this offset can go once the state is on disk.
     removal: Option<i64>,
 }
@@ -90,12 +91,15 @@ impl Upkeep {
 
 impl Live {
     /// The records that the batch at hand adds to the snapshot, if one is being written.
-    pub(super) fn snapshot_slice(&mut self) -> Result<Vec<Vec<u8>>, StateError> {
+    pub(super) fn snapshot_slice(
+        &mut self,
+        portions: &Portions,
+    ) -> Result<Vec<Vec<u8>>, StateError> {
         let Some(writing) = &self.upkeep.writing else { return Ok(Vec::new()) };
         let slice = self.store.snapshot_slice(
             &writing.cursor,
-            DELTA_PART_BYTES_MAX,
-            SNAPSHOT_SLICE_BYTES,
+            portions.delta_part_bytes_max,
+            portions.snapshot_slice_bytes,
         )?;
         let bytes = slice.records.iter().map(|record| record.len() as u64).sum();
         self.upkeep.slice = Some(Slice { next: slice.next, bytes });
@@ -112,6 +116,9 @@ impl Live {
         let delta_bytes = std::mem::take(&mut self.delta_bytes);
         let upkeep = &mut self.upkeep;
         upkeep.mark.since += delta_bytes;
+        if let Some(start) = upkeep.unnamed.take() {
+            upkeep.removal = Some(start);
+        }
         let Some(slice) = upkeep.slice.take() else { return Ok(()) };
         let Some(mut writing) = upkeep.writing.take() else { return Ok(()) };
         let mut offsets = appended.iter().filter(|record| record.id == id);
@@ -132,7 +139,7 @@ impl Live {
             }),
             since: writing.since,
         };
-        upkeep.removal = Some(start);
+        upkeep.unnamed = Some(start);
         // The mark goes with the next commit.
         self.touched = true;
         self.store.flush_soon()

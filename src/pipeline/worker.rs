@@ -81,6 +81,10 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) output_ready: bool,
     /// The partitions whose changelogs are being read.
     pub(super) reading: BTreeSet<PartitionId>,
+    /// The generation of the group in which this worker last had its place.
+    pub(super) generation: Option<i32>,
+    /// It was away from the group: its consumer is to be replaced.
+    pub(super) displaced: bool,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -134,6 +138,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             desk,
             output_ready: false,
             reading: BTreeSet::new(),
+            generation: None,
+            displaced: false,
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
@@ -166,10 +172,17 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 }
             }
         }
+        if std::mem::take(&mut self.displaced) {
+            self.take_new_place()?;
+        }
         self.rejoin_step(now)?;
         self.restore_step(now)?;
         let applied = self.desk.apply_control(now);
-        self.settle(now, applied)?;
+        if applied.is_err() {
+            // Nothing is decided under older rules than are known.
+            self.settle(now, applied)?;
+            return Ok(Next::Now);
+        }
         self.start_ready()?;
         self.refresh_time(now);
         self.take_input(now)?;
@@ -290,7 +303,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn handle(&mut self, now: Now, event: Event) -> Result<(), PipelineError> {
         match event {
-            Event::Assigned(ids) => self.assigned(&ids),
+            Event::Assigned(ids) => self.assigned(now, &ids),
             Event::Revoked(ids, lost) => self.revoked(now, &ids, lost),
             Event::OutOfRange => self.check_positions(),
             Event::Fault(trouble) => self.settle(now, Err(trouble)),

@@ -205,7 +205,12 @@ pub const METRICS: &[Metric] = &[
         "Events about a record that did not come within the transit limit: a producer with wrong \
          ids or times.",
     ),
-    counter(TRANSACTIONS, &["result"], "Transactions: committed, aborted."),
+    counter(
+        TRANSACTIONS,
+        &["result"],
+        "Transactions: committed, aborted, unknown (what became of it is read from the changelog, and \
+         the producer is replaced).",
+    ),
     counter(
         CONTROL_REFUSED,
         &[],

@@ -22,6 +22,7 @@ pub struct Memory {
     cache: Cache,
     write_buffers: WriteBufferManager,
     write_buffer_bytes: usize,
+    in_step: bool,
 }
 
 impl Memory {
@@ -34,13 +35,24 @@ impl Memory {
             false,
             cache.clone(),
         );
-        Self { cache, write_buffers, write_buffer_bytes }
+        Self { cache, write_buffers, write_buffer_bytes, in_step: false }
+    }
+
+    /// What RocksDB does on threads of its own is done when a call to a store returns, and it compacts after few
+    /// flushes: for tests whose runs repeat.
+    #[must_use]
+    pub fn in_step(self) -> Self {
+        Self { in_step: true, ..self }
     }
 
     /// Bytes that blocks and write buffers take at the moment.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.cache.get_usage()
+    }
+
+    pub(crate) const fn is_in_step(&self) -> bool {
+        self.in_step
     }
 
     pub(crate) const fn cache(&self) -> &Cache {

@@ -40,6 +40,12 @@ const LOG_FILES_MAX: usize = 2;
 /// How much of a write buffer is its filter of keys.
 const MEMTABLE_FILTER_SHARE: f64 = 0.05;
 
+/// The list of a store's files is short: RocksDB would set aside megabytes of disk for it at each start.
+const MANIFEST_BYTES_AHEAD: usize = 64 * 1024;
+
+/// How many flushes bring a compaction where it happens in step.
+const FLUSHES_IN_STEP: i32 = 2;
+
 /// From how many rows on a scan is a long one, that reads ahead and leaves the cache alone.
 const LONG_SCAN_ROWS: usize = 4096;
 
@@ -56,6 +62,11 @@ pub(crate) fn store(memory: &Memory, forgetting: &Forgetting) -> Options {
     options.set_max_log_file_size(LOG_BYTES_MAX);
     options.set_keep_log_file_num(LOG_FILES_MAX);
     options.set_stats_dump_period_sec(0);
+    options.set_manifest_preallocation_size(MANIFEST_BYTES_AHEAD);
+    if memory.is_in_step() {
+        options.set_level_zero_file_num_compaction_trigger(FLUSHES_IN_STEP);
+        options.set_max_file_opening_threads(1);
+    }
     set_write_buffers(&mut options, memory);
     set_levels(&mut options);
     options.set_block_based_table_factory(&table(memory));

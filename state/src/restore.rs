@@ -85,11 +85,14 @@ impl Store {
                 self.ingest = Some(ingest);
             }
             SnapshotRecord::Part { sequence, part, rows } => {
-                // What does not go on from the part before it is of an interrupted snapshot.
+                // What does not go on from the part before it is of an interrupted snapshot; one that is
+                // there already may come again.
                 let goes_on =
-                    |ingest: &Ingest| ingest.sequence == sequence && ingest.parts + 1 == part;
+                    |ingest: &Ingest| ingest.sequence == sequence && part <= ingest.parts + 1;
                 if let Some(mut ingest) = self.ingest.take().filter(goes_on) {
-                    ingest.add(rows, &self.forgetting)?;
+                    if part > ingest.parts {
+                        ingest.add(rows, &self.forgetting)?;
+                    }
                     self.ingest = Some(ingest);
                 }
             }
@@ -116,6 +119,7 @@ impl Store {
             taken.map_err(|error| self.failed(error))?;
         }
         snapshot::clean(&self.dir)?;
+        self.keep_step()?;
         for (key, value) in &books {
             self.forgetting.learn(key, value);
         }

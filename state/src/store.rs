@@ -1,7 +1,9 @@
 //! One partition's ledger: RocksDB with the overlay on top.
 
 use lethe_engine::{Ledger, Rows};
-use rocksdb::{DB, Options, ReadOptions, WriteBatch, WriteOptions, properties};
+use rocksdb::{
+    DB, Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions, properties,
+};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,8 @@ pub struct Store {
     background_errors: u64,
     get_options: ReadOptions,
     write_options: WriteOptions,
+    /// See [`Memory::in_step`].
+    in_step: bool,
 }
 
 impl Store {
@@ -80,6 +84,7 @@ impl Store {
             background_errors: 0,
             get_options: options::get(),
             write_options: options::write(),
+            in_step: memory.is_in_step(),
         };
         if reserved::check_format(&store.db, dir)? {
             store.check_identity(identity)?;
@@ -89,6 +94,7 @@ impl Store {
         } else {
             store.initialise(identity)?;
         }
+        store.keep_step()?;
         Ok(store)
     }
 
@@ -174,14 +180,24 @@ impl Store {
 
     /// Writes everything that is committed to disk: a crash finds it from now on.
     pub fn flush(&self) -> Result<(), StateError> {
-        self.db.flush().map_err(|error| self.failed(error))
+        self.db.flush().map_err(|error| self.failed(error))?;
+        self.keep_step()
     }
 
     /// Begins to write to disk what is committed, and does not wait for it.
     pub fn flush_soon(&self) -> Result<(), StateError> {
         let mut options = rocksdb::FlushOptions::default();
-        options.set_wait(false);
-        self.db.flush_opt(&options).map_err(|error| self.failed(error))
+        options.set_wait(self.in_step);
+        self.db.flush_opt(&options).map_err(|error| self.failed(error))?;
+        self.keep_step()
+    }
+
+    pub(crate) fn keep_step(&self) -> Result<(), StateError> {
+        if !self.in_step {
+            return Ok(());
+        }
+        let waited = self.db.wait_for_compact(&WaitForCompactOptions::default());
+        waited.map_err(|error| self.failed(error))
     }
 
     /// Fails if the disk has failed behind the writer's back: what is committed goes to disk in the

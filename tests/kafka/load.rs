@@ -33,9 +33,14 @@ pub(crate) fn opt_in(world: &World<'_>) {
 
 /// Sends messages, each delivered and every tenth recalled too, and gives them.
 pub(crate) fn send(world: &World<'_>, count: usize) -> Vec<Message> {
+    send_from(world, 0, count)
+}
+
+/// The same, after `first` others.
+pub(crate) fn send_from(world: &World<'_>, first: usize, count: usize) -> Vec<Message> {
     let mut sent = Vec::new();
     while sent.len() < count {
-        let batch = batch(sent.len(), BATCH.min(count - sent.len()));
+        let batch = batch(first + sent.len(), BATCH.min(count - sent.len()));
         send_batch(world, &batch);
         sent.extend(batch);
     }

@@ -2,7 +2,7 @@
 //!
 //! Every case runs on Apache Kafka 4.1.1 and on 2.8.1, which all of them share. Cases of one file share a running
 //! lethe where their subject allows it (tenants do not see each other), and have their own where they stop it.
-#![expect(clippy::panic, reason = "tests")]
+#![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
 mod bad_input;
 mod brokers;
@@ -16,6 +16,7 @@ mod holds;
 mod load;
 mod messages;
 mod operators;
+mod outcomes;
 mod pages;
 mod poison;
 mod policies;
@@ -29,6 +30,7 @@ mod sharing;
 mod standbys;
 mod topics;
 mod world;
+mod zombies;
 
 /// Makes a case of a function over a broker's version, once for each version.
 macro_rules! on_both_brokers {

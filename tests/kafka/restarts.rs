@@ -192,7 +192,9 @@ fn send_large(world: &World<'_>, number: usize) -> u64 {
 fn disk_bytes(world: &World<'_>) -> u64 {
     let topic = world.topic(&changelog(&world.bus));
     let partition = |number| {
-        let dir = world.bus.broker().data().join(format!("{topic}-{number}"));
+        let node = world.bus.broker().nodes().first();
+        let data = node.unwrap_or_else(|| panic!("a broker without a process")).data();
+        let dir = data.join(format!("{topic}-{number}"));
         let files = fs::read_dir(dir).into_iter().flatten().flatten();
         // A segment on its way out is renamed first.
         let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));

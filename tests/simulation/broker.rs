@@ -4,6 +4,7 @@
 //! id ends what is open and fences whoever had it; what is open too long is aborted by the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lethe::pipeline::seam::{Committed, OutputRecord, PartitionId, Position, Role};
 use lethe::pipeline::settings::TRANSACTION_TIMEOUT;
@@ -16,6 +17,18 @@ use crate::random::Random;
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
 /// How late the markers of an ended transaction may be.
 const MARKERS_LATE_MS: i64 = 150;
+
+/// What becomes of the wish that a log's front be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Done,
+    Refused,
+    /// The cluster says from the beginning that it cannot.
+    Unknown,
+}
+
+/// How late a removal may be.
+const REMOVAL_LATE_MS: i64 = 2_000;
 
 /// The call came from somebody whose place was taken.
 #[derive(Debug)]
@@ -36,12 +49,20 @@ struct Open {
     positions: Vec<Position>,
 }
 
-/// Decided, but not all of its markers are written.
+/// Decided, but not all of its markers are written: each has its own time.
 #[derive(Debug)]
 struct Ending {
-    open: Open,
+    serial: u64,
     commit: bool,
-    not_before_ms: i64,
+    logs: Vec<(i64, (Role, i32))>,
+    positions_at_ms: i64,
+    positions: Vec<Position>,
+}
+
+impl Ending {
+    fn is_over(&self) -> bool {
+        self.logs.is_empty() && self.positions.is_empty()
+    }
 }
 
 pub(crate) struct Broker {
@@ -58,6 +79,16 @@ pub(crate) struct Broker {
     transactional: BTreeMap<String, Transactional>,
     /// Requests to commit that are still on their way.
     late: Vec<(i64, String, i32)>,
+    pub(crate) removal: Removal,
+    /// It tells committed positions that an open transaction can still change.
+    pub(crate) tells_unstable: bool,
+    /// What is to be removed of which log, and when.
+    removals: Vec<(i64, (Role, i32), i64)>,
+    /// Logs whose front was removed, snapshots that came to be read to their end.
+    pub(crate) removed: u64,
+    pub(crate) restores: u64,
+    /// How often the control topic was made.
+    pub(crate) control_made: u32,
     serials: u64,
     /// Transactions that were committed.
     pub(crate) commits: u64,
@@ -75,6 +106,12 @@ impl Broker {
             group: Group::new(inputs),
             transactional: BTreeMap::new(),
             late: Vec::new(),
+            removal: Removal::Done,
+            tells_unstable: false,
+            removals: Vec::new(),
+            removed: 0,
+            restores: 0,
+            control_made: 1,
             serials: 0,
             commits: 0,
             aborts: 0,
@@ -103,11 +140,7 @@ impl Broker {
                 of.epoch += 1;
                 self.end_open(&id, false);
             }
-            let due =
-                |of: &Transactional| of.ending.as_ref().is_some_and(|e| e.not_before_ms <= now_ms);
-            if self.transactional.get(&id).is_some_and(due) {
-                self.write_markers(&id);
-            }
+            self.write_markers_due(&id, now_ms);
         }
         let late = std::mem::take(&mut self.late);
         for (at_ms, id, epoch) in late {
@@ -118,7 +151,56 @@ impl Broker {
                 let _ = self.end(&id, epoch, true);
             }
         }
+        self.remove_due();
         self.group.advance(now_ms, &mut self.random);
+    }
+
+    /// Of all that the logs hold.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for ((role, partition), log) in &self.logs {
+            (role, partition, log.start, log.end()).hash(&mut hasher);
+            for (offset, record) in log.committed() {
+                (offset, &record.key, &record.value, record.at_ms).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Everything that is decided is written.
+    pub(crate) fn write_all_markers(&mut self) {
+        let ids: Vec<String> = self.transactional.keys().cloned().collect();
+        for id in ids {
+            self.write_markers(&id);
+        }
+    }
+
+    /// The control topic's id.
+    pub(crate) fn control_id(&self) -> String {
+        format!("control-{}", self.control_made)
+    }
+
+    /// Removes a log's front, in its own time.
+    pub(crate) fn remove_before(&mut self, role: Role, partition: i32, offset: i64) {
+        if self.removal == Removal::Done {
+            let at_ms = self.now_ms + self.random.ms(0, REMOVAL_LATE_MS);
+            self.removals.push((at_ms, (role, partition), offset));
+        }
+    }
+
+    fn remove_due(&mut self) {
+        let (due, later) = std::mem::take(&mut self.removals)
+            .into_iter()
+            .partition(|(at_ms, ..)| *at_ms <= self.now_ms);
+        self.removals = later;
+        let due: Vec<(i64, (Role, i32), i64)> = due;
+        for (_, (role, partition), offset) in due {
+            let log = self.log(role, partition);
+            if offset > log.start && offset <= log.end() {
+                log.start = offset;
+                self.removed += 1;
+            }
+        }
     }
 
     /// Ends what the id has left open, and fences whoever had it. Gives its new epoch.
@@ -239,29 +321,49 @@ impl Broker {
         } else {
             self.aborts += 1;
         }
-        let not_before_ms = self.now_ms + self.random.ms(0, MARKERS_LATE_MS);
-        of.ending = Some(Ending { open, commit, not_before_ms });
+        let mut late = || self.now_ms + self.random.ms(0, MARKERS_LATE_MS);
+        of.ending = Some(Ending {
+            serial: open.serial,
+            commit,
+            logs: open.logs.into_iter().map(|log| (late(), log)).collect(),
+            positions_at_ms: late(),
+            positions: open.positions,
+        });
     }
 
+    /// The coordinator takes nothing new before all markers are there.
     fn write_markers(&mut self, id: &str) {
+        self.write_markers_due(id, i64::MAX);
+    }
+
+    fn write_markers_due(&mut self, id: &str, now_ms: i64) {
         let Some(of) = self.transactional.get_mut(id) else { return };
-        let Some(Ending { open, commit, .. }) = of.ending.take() else { return };
-        for &(role, partition) in &open.logs {
-            self.logs.entry((role, partition)).or_default().mark(open.serial, commit);
-        }
-        if commit {
-            for Position { id, offset, metadata } in open.positions {
-                self.group.committed.insert(id, Committed { offset, metadata });
+        let Some(ending) = &mut of.ending else { return };
+        let (serial, commit) = (ending.serial, ending.commit);
+        ending.logs.retain(|&(at_ms, log)| {
+            if at_ms <= now_ms {
+                self.logs.entry(log).or_default().mark(serial, commit);
             }
+            at_ms > now_ms
+        });
+        if ending.positions_at_ms <= now_ms {
+            for Position { id, offset, metadata } in std::mem::take(&mut ending.positions) {
+                if commit {
+                    self.group.committed.insert(id, Committed { offset, metadata });
+                }
+            }
+        }
+        if ending.is_over() {
+            of.ending = None;
         }
     }
 
     /// Whether an open transaction may still change the partition's committed position.
     pub(crate) fn is_unstable(&self, id: PartitionId) -> bool {
-        let holds = |open: &Open| open.positions.iter().any(|position| position.id == id);
+        let holds = |all: &[Position]| all.iter().any(|position| position.id == id);
         self.transactional.values().any(|of| {
-            of.open.as_ref().is_some_and(holds)
-                || of.ending.as_ref().is_some_and(|e| holds(&e.open))
+            of.open.as_ref().is_some_and(|open| holds(&open.positions))
+                || of.ending.as_ref().is_some_and(|ending| holds(&ending.positions))
         })
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::random::Random;
 
-/// A step of the worker: a call through the seam, or a look at the clock.
+/// A step of the worker: a call through the seam, or a look at the clock. What is sent, opened and read is
+/// told apart, because a crash means something else at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     Join,
@@ -18,18 +19,30 @@ pub(crate) enum Call {
     Membership,
     Init,
     Begin,
+    /// An output, a report or a dead letter.
     Send,
+    SendDelta,
+    /// A part of a snapshot.
+    SendPart,
+    /// The end of one.
+    SendEnd,
     SendPositions,
     Commit,
     Abort,
+    /// The removal of a changelog's front.
+    Remove,
     LogOpen,
+    /// Going back to a snapshot's start once it is in.
+    LogRewind,
     LogPoll,
+    /// A part of a snapshot, or its end, comes next.
+    LogSnapshot,
     LogStable,
     LogWhole,
     Clock,
 }
 
-pub(crate) const CALLS: [Call; 20] = [
+pub(crate) const CALLS: [Call; 26] = [
     Call::Join,
     Call::Poll,
     Call::Assign,
@@ -42,15 +55,52 @@ pub(crate) const CALLS: [Call; 20] = [
     Call::Init,
     Call::Begin,
     Call::Send,
+    Call::SendDelta,
+    Call::SendPart,
+    Call::SendEnd,
     Call::SendPositions,
     Call::Commit,
     Call::Abort,
+    Call::Remove,
     Call::LogOpen,
+    Call::LogRewind,
     Call::LogPoll,
+    Call::LogSnapshot,
     Call::LogStable,
     Call::LogWhole,
     Call::Clock,
 ];
+
+impl Call {
+    /// Calls of which a run has thousands: what strikes by chance would strike there alone.
+    fn is_common(self) -> bool {
+        matches!(self, Self::Poll | Self::Clock | Self::LogPoll | Self::Send)
+    }
+
+    pub(crate) fn is_of_snapshots(self) -> bool {
+        matches!(
+            self,
+            Self::SendPart | Self::SendEnd | Self::Remove | Self::LogRewind | Self::LogSnapshot
+        )
+    }
+
+    /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
+    fn turns(self) -> usize {
+        if matches!(self, Self::SendEnd | Self::Remove | Self::LogRewind) { 4 } else { 1 }
+    }
+
+    /// What leads to a call that is rare by itself.
+    fn led_to_by(self) -> Option<(Self, Fault)> {
+        Some(match self {
+            Self::Join => (Self::Poll, Fault::CrashBefore),
+            Self::Assign | Self::Unassign => (Self::Poll, Fault::Rebalance),
+            Self::Pause => (Self::Commit, Fault::Lose),
+            Self::Abort => (Self::SendPositions, Fault::Refuse),
+            Self::LogRewind | Self::LogSnapshot => (Self::Poll, Fault::DiskLoss),
+            _ => return None,
+        })
+    }
+}
 
 /// Something that goes wrong at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +111,8 @@ pub(crate) enum Fault {
     CrashAfter,
     /// The process dies and its disk with it.
     DiskLoss,
+    /// The process dies and comes back with its disk of an earlier time.
+    OldDisk,
     /// The call fails without an effect.
     Refuse,
     /// The call takes effect (at once, or later), and its answer is an error.
@@ -73,6 +125,8 @@ pub(crate) enum Fault {
     Meanwhile,
     /// The process stands still past its session, the others take over, and it goes on.
     Zombie,
+    /// Another process is started with this one's name.
+    Twin,
     /// The group gives up on this member while it runs.
     Evict,
     /// The group moves partitions.
@@ -85,16 +139,18 @@ pub(crate) enum Fault {
     Control,
 }
 
-pub(crate) const FAULTS: [Fault; 14] = [
+pub(crate) const FAULTS: [Fault; 16] = [
     Fault::CrashBefore,
     Fault::CrashAfter,
     Fault::DiskLoss,
+    Fault::OldDisk,
     Fault::Refuse,
     Fault::Lose,
     Fault::Repeat,
     Fault::Slow,
     Fault::Meanwhile,
     Fault::Zombie,
+    Fault::Twin,
     Fault::Evict,
     Fault::Rebalance,
     Fault::HostClock,
@@ -112,12 +168,16 @@ pub(crate) fn applies(fault: Fault, call: Call) -> bool {
                 | Call::Pause
                 | Call::Init
                 | Call::Send
+                | Call::SendDelta
+                | Call::SendPart
+                | Call::SendEnd
                 | Call::SendPositions
                 | Call::Commit
                 | Call::Abort
                 | Call::LogOpen
+                | Call::LogRewind
         ),
-        Fault::Repeat => matches!(call, Call::Poll | Call::LogPoll),
+        Fault::Repeat => matches!(call, Call::Poll | Call::LogPoll | Call::LogSnapshot),
         _ => true,
     }
 }
@@ -128,26 +188,42 @@ pub(crate) type Strikes = BTreeMap<(Call, Fault), u64>;
 /// Which faults strike in a run: a few everywhere, and one that looks for its step.
 pub(crate) struct Plan {
     pub(crate) on: bool,
-    focus: (Call, Fault),
+    pub(crate) focus: (Call, Fault),
     focus_left: u32,
-    /// One fault in so many calls.
+    /// How often it may still be led to its step.
+    leads_left: u32,
+    /// One fault in so many common calls.
     one_in: usize,
     pub(crate) strikes: Strikes,
 }
 
 /// How often the fault that looks for its step strikes in one run.
 const FOCUS_STRIKES: u32 = 8;
+/// How much oftener a call that is not common is struck.
+const RARE: usize = 4;
+/// Beyond this a run would do nothing else.
+const LEADS_MAX: u32 = 40;
+/// One in so many calls that lead to a rare one does.
+const LEAD_ONE_IN: usize = 12;
 
 impl Plan {
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
         let pairs: Vec<_> = CALLS
             .iter()
             .flat_map(|&call| FAULTS.iter().map(move |&fault| (call, fault)))
+            .flat_map(|pair| std::iter::repeat_n(pair, pair.0.turns()))
             .filter(|&(call, fault)| applies(fault, call))
             .collect();
         let focus = pairs[(seed % pairs.len() as u64) as usize];
-        let one_in = random.pick(&[60, 120, 250, 500]);
-        Self { on: false, focus, focus_left: FOCUS_STRIKES, one_in, strikes: Strikes::new() }
+        let one_in = random.pick(&[120, 250, 500, 1_000]);
+        Self {
+            on: false,
+            focus,
+            focus_left: FOCUS_STRIKES,
+            leads_left: LEADS_MAX,
+            one_in,
+            strikes: Strikes::new(),
+        }
     }
 
     /// What strikes at this call, if anything.
@@ -155,22 +231,31 @@ impl Plan {
         if !self.on {
             return None;
         }
-        let fault = if call == self.focus.0 && self.focus_left > 0 && random.chance(1, 3) {
-            self.focus_left -= 1;
-            self.focus.1
-        } else {
-            let rare =
-                if matches!(call, Call::Clock | Call::Membership | Call::Begin) { 3 } else { 1 };
-            if !random.chance(1, self.one_in * rare) {
-                return None;
-            }
-            random.pick(&FAULTS)
-        };
+        let fault = self.choose(call, random)?;
         let too_deep = nested && matches!(fault, Fault::Meanwhile | Fault::Zombie);
         if too_deep || !applies(fault, call) {
             return None;
         }
         *self.strikes.entry((call, fault)).or_default() += 1;
         Some(fault)
+    }
+
+    fn choose(&mut self, call: Call, random: &mut Random) -> Option<Fault> {
+        if self.focus_left > 0 {
+            if call == self.focus.0 && random.chance(1, 2) {
+                self.focus_left -= 1;
+                return Some(self.focus.1);
+            }
+            if let Some((leads, fault)) = self.focus.0.led_to_by()
+                && call == leads
+                && self.leads_left > 0
+                && random.chance(1, if call.is_common() { LEAD_ONE_IN * RARE } else { RARE })
+            {
+                self.leads_left -= 1;
+                return Some(fault);
+            }
+        }
+        let one_in = if call.is_common() { self.one_in } else { self.one_in / RARE };
+        random.chance(1, one_in).then(|| random.pick(&FAULTS))
     }
 }

@@ -213,17 +213,27 @@ impl Group {
     }
 
     /// What the client's own thread hears from the group beside its worker.
-    pub(crate) fn hear(&mut self, at: usize) {
+    pub(crate) fn hear(&mut self, at: usize, now_ms: i64, random: &mut Random) {
         if self.frozen.contains(&self.clients[at].host) {
             return;
         }
         let is_member = self.is_member(&self.clients[at]);
-        self.clients[at].generation = if is_member { self.generation } else { -1 };
+        let client = &mut self.clients[at];
+        let replaced = client.fenced || self.members.contains_key(&client.instance);
+        let knows = is_member || client.generation < 0 || client.gone || replaced;
+        // As librdkafka does where it hears of its eviction amid a rebalance: it joins anew with what it
+        // had, and does not tell its worker.
+        if !knows && !client.changing && random.chance(1, 2) {
+            self.join(at, now_ms, random);
+            return;
+        }
+        client.generation = if is_member { self.generation } else { -1 };
     }
 
-    /// Whether the client believes that it has its place.
-    pub(crate) fn believes(&self, at: usize) -> bool {
-        self.clients[at].generation >= 0
+    /// The generation in which the client believes to have its place.
+    pub(crate) fn believes(&self, at: usize) -> Option<i32> {
+        let generation = self.clients[at].generation;
+        (generation >= 0).then_some(generation)
     }
 
     /// Whether the coordinator takes a commit of what the client believes to be.
@@ -252,10 +262,11 @@ impl Group {
         if !self.is_member(client) {
             return Wish::Nothing;
         }
+        let others = |id: &PartitionId| self.owner.get(id).is_some_and(|owner| *owner != name);
         let go: Vec<PartitionId> = client
             .assigned
             .keys()
-            .filter(|id| client.leaving || !mine(&self.target, id))
+            .filter(|id| client.leaving || !mine(&self.target, id) || others(id))
             .copied()
             .collect();
         if !go.is_empty() {
@@ -264,6 +275,9 @@ impl Group {
         }
         if client.leaving {
             return Wish::Nothing;
+        }
+        for &id in client.assigned.keys() {
+            self.owner.insert(id, name.clone());
         }
         // What moves on before it was taken up is free.
         let held = &client.assigned;

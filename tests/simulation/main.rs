@@ -7,34 +7,39 @@
 //!
 //! - `LETHE_SIMULATION_SEED=7` runs one seed and shows what happens; `LETHE_SIMULATION_FAULTS=none` without
 //!   faults.
+//! - `LETHE_SIMULATION_STOPS=1` ends with the first seed that fails.
 //! - `LETHE_SIMULATION_SEEDS=5000` runs as many (`make simulate SEEDS=5000`), from `LETHE_SIMULATION_FROM` on.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a simulation names what it treats apart")]
 
 mod broker;
+mod cases;
 mod check;
 mod clients;
+mod control;
+mod disk;
 mod expect;
 mod faults;
 mod group;
+mod host;
 mod log;
+mod node;
 mod random;
 mod run;
 mod traffic;
 mod world;
 
 use std::panic;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use faults::{CALLS, FAULTS, Strikes, applies};
-use run::{Ran, run};
+use run::{Mode, Ran, run};
 
 /// Seeds of a run of all tests; `make simulate` runs any number.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 2_000;
 /// From so many seeds on, every fault has to have struck at every step [`STRIKES_MIN`] times.
 const STRIKES_FROM: u64 = 2_000;
 /// How often every fault has to strike at every step.
@@ -46,16 +51,10 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A directory for the stores: in memory, where there is such a place.
-fn home() -> tempfile::TempDir {
-    let memory = PathBuf::from("/dev/shm");
-    let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("lethe-simulation-").tempdir_in(base).unwrap()
-}
-
 /// Runs seeds on every core; gives what all of them did, and the failures.
-fn seeds(from: u64, count: u64, faulty: bool, trace: bool) -> (Ran, Vec<(u64, String)>) {
-    let home = home();
+fn seeds(from: u64, count: u64, mode: Mode) -> (Ran, Vec<(u64, String)>) {
+    let home = run::home();
+    let stops = number("LETHE_SIMULATION_STOPS") == Some(1);
     let next = AtomicU64::new(from);
     let total = Mutex::new((Ran::default(), Vec::new()));
     thread::scope(|scope| {
@@ -68,13 +67,20 @@ fn seeds(from: u64, count: u64, faulty: bool, trace: bool) -> (Ran, Vec<(u64, St
                         return;
                     }
                     let dir = home.path().join(seed.to_string());
-                    let ran = panic::catch_unwind(|| run(seed, &dir, &memory, faulty, trace));
+                    let ran = panic::catch_unwind(|| run(seed, &dir, &memory, mode));
                     let _ = std::fs::remove_dir_all(&dir);
                     let mut total = total.lock().unwrap();
-                    match ran {
-                        Ok(Ok(ran)) => total.0.add(&ran),
-                        Ok(Err(why)) => total.1.push((seed, why)),
-                        Err(_) => total.1.push((seed, "it has panicked".to_owned())),
+                    let why = match ran {
+                        Ok(Ok(ran)) => {
+                            total.0.add(&ran);
+                            continue;
+                        }
+                        Ok(Err(why)) => why,
+                        Err(_) => "it has panicked".to_owned(),
+                    };
+                    total.1.push((seed, why));
+                    if stops {
+                        next.fetch_max(from + count, Ordering::Relaxed);
                     }
                 }
             });
@@ -114,10 +120,39 @@ fn table(strikes: &Strikes) -> String {
     text
 }
 
+const FAULTLESS: Mode = Mode { faulty: false, trace: false, loses_control: false, twin: false };
+const FAULTY: Mode = Mode { faulty: true, ..FAULTLESS };
+
 #[test]
 fn without_faults_everything_comes_out_as_it_went_in() {
-    let (_, mut failures) = seeds(0, 10, false, false);
+    let (_, mut failures) = seeds(0, 10, FAULTLESS);
     report(&mut failures);
+}
+
+#[test]
+fn of_two_processes_with_one_name_the_older_ends() {
+    let (ran, mut failures) = seeds(0, 10, Mode { twin: true, ..FAULTLESS });
+    report(&mut failures);
+    assert_eq!(ran.replaced, 10);
+}
+
+#[test]
+fn without_the_control_topic_every_tombstone_stands_still_until_it_is_back() {
+    let (ran, mut failures) = seeds(0, 10, Mode { loses_control: true, ..FAULTLESS });
+    report(&mut failures);
+    assert_eq!(ran.control_losses, 10);
+}
+
+#[test]
+fn one_seed_makes_the_whole_run() {
+    for seed in 0..5 {
+        let digests = [(); 2].map(|()| {
+            let (ran, mut failures) = seeds(seed, 1, FAULTY);
+            report(&mut failures);
+            ran.digest
+        });
+        assert_eq!(digests[0], digests[1], "seed {seed}");
+    }
 }
 
 /// Seeds that found something, and what: they stay. (A change of the simulation changes what a seed does.)
@@ -128,7 +163,7 @@ const FOUND: [u64; 2] = [77, 124];
 #[test]
 fn what_was_found_once_is_not_found_again() {
     for seed in FOUND {
-        report(&mut seeds(seed, 1, true, false).1);
+        report(&mut seeds(seed, 1, FAULTY).1);
     }
 }
 
@@ -142,9 +177,12 @@ fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
         lines.with_writer(std::io::stderr).init();
     }
     let started = Instant::now();
-    let (ran, mut failures) = seeds(from, count, true, one.is_some());
+    let mode = Mode { trace: one.is_some(), ..FAULTY };
+    let (ran, mut failures) = seeds(from, count, mode);
     eprintln!(
-        "{count} seeds in {:.0} s: {} commits, {} aborts, {} evictions, {} process starts, {} inputs, {} outputs\n{}",
+        "{count} seeds in {:.0} s: {} commits, {} aborts, {} evictions, {} process starts, {} inputs, {} outputs\n\
+         {} snapshots in {} seeds, {} removals, {} restores from a snapshot, {} processes replaced by another of \
+         their name, {} control topics lost\n{}",
         started.elapsed().as_secs_f64(),
         ran.commits,
         ran.aborts,
@@ -152,15 +190,28 @@ fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
         ran.starts,
         ran.inputs,
         ran.outputs,
+        ran.snapshots,
+        ran.with_snapshots,
+        ran.removals,
+        ran.restores,
+        ran.replaced,
+        ran.control_losses,
         table(&ran.strikes)
     );
     report(&mut failures);
     if count >= STRIKES_FROM {
-        for call in CALLS {
-            for fault in FAULTS.into_iter().filter(|&fault| applies(fault, call)) {
-                let count = ran.strikes.get(&(call, fault)).copied().unwrap_or_default();
-                assert!(count >= STRIKES_MIN, "{fault:?} struck only {count} times at {call:?}");
-            }
+        struck_everywhere(&ran, count);
+    }
+}
+
+/// So many seeds have to have done all that they can.
+fn struck_everywhere(ran: &Ran, seeds: u64) {
+    assert!(ran.with_snapshots * 2 > seeds, "snapshots in {} seeds alone", ran.with_snapshots);
+    assert!(ran.removals > seeds && ran.restores > seeds, "hardly a restore from a snapshot");
+    for call in CALLS {
+        for fault in FAULTS.into_iter().filter(|&fault| applies(fault, call)) {
+            let count = ran.strikes.get(&(call, fault)).copied().unwrap_or_default();
+            assert!(count >= STRIKES_MIN, "{fault:?} struck only {count} times at {call:?}");
         }
     }
 }

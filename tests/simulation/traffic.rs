@@ -6,6 +6,7 @@ use lethe::pipeline::seam::{PartitionId, Role};
 use lethe_engine::Class;
 use lethe_proto::v1;
 use lethe_test_support::event::{self, Message};
+pub(crate) use lethe_test_support::warrant::What;
 
 use crate::broker::Broker;
 use crate::random::Random;
@@ -29,19 +30,6 @@ const TENANTS: [&str; 5] = [KEEP, SHORT, OUT, BRIEF, FLIP];
 const USERS: [&str; 3] = ["x", "y", "z"];
 /// Events are about one of so many recent messages.
 const RECENT: usize = 24;
-
-/// What an input record says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Sent,
-    Edited { at_ms: i64, carries: bool },
-    Delivered(&'static str),
-    Everyone,
-    Recalled,
-    Set,
-    Removed,
-    Garbage,
-}
 
 /// An input record.
 #[derive(Clone, Debug)]
@@ -85,6 +73,10 @@ pub(crate) struct Traffic {
     held: bool,
     /// Every input record, by partition and offset.
     pub(crate) events: BTreeMap<(PartitionId, i64), Event>,
+    /// The control topic was lost for a while, and every tombstone stood still.
+    pub(crate) stood_still: bool,
+    /// How far the control topic went before anything ran.
+    pub(crate) begun: i64,
     /// Every control record.
     pub(crate) said: Vec<(i64, Said)>,
 }
@@ -109,6 +101,8 @@ impl Traffic {
             flip_in: false,
             held: false,
             events: BTreeMap::new(),
+            stood_still: false,
+            begun: 0,
             said: Vec::new(),
         }
     }
@@ -131,6 +125,7 @@ impl Traffic {
         ] {
             self.say(broker, Said::Other, key, Some(value));
         }
+        self.begun = broker.log(Role::Control, 0).end();
     }
 
     /// Whatever was said for a while is taken back.
@@ -257,7 +252,7 @@ impl Traffic {
         let sent = self.messages[self.messages.len() - 1 - at].clone();
         // Most messages begin with their `Sent`; some with what is about them.
         let what = match self.random.below(if is_new { 60 } else { 20 }) {
-            0..=4 => What::Delivered(self.random.pick(&USERS)),
+            0..=4 => What::Delivered(self.random.pick(&USERS).to_owned()),
             5 => What::Everyone,
             6..=8 => What::Recalled,
             9..=13 => {

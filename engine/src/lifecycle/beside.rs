@@ -68,8 +68,8 @@ impl<L: Ledger> Case<'_, L> {
             self.forget_version(Storage::Stored, plain_ms, id)?;
             self.delete_beside(plain_ms, id, latest)?;
         }
-        if let Some(live_ms) = live_ms.filter(|live_ms| Some(*live_ms) != overwritten) {
-            self.step_aside(live_ms, id, latest)?;
+        if let Some(live_ms) = live_ms {
+            self.step_aside(live_ms, id, latest, overwritten == Some(live_ms))?;
         }
         latest.stored_ms = Some(time_ms);
         if held.is_some() {
@@ -79,19 +79,29 @@ impl<L: Ledger> Case<'_, L> {
         Ok(Under::Plain)
     }
 
-    /// The live version is replaced by a newer one, but stays on its topic, or ends if it has.
-    fn step_aside(&mut self, live_ms: i64, id: &str, latest: &mut Latest) -> Result<(), L::Error> {
+    /// The live version is replaced by a newer one. Unless it was overwritten it stays on its topic, or ends if
+    /// it has; then those beside it have ended with it.
+    fn step_aside(
+        &mut self,
+        live_ms: i64,
+        id: &str,
+        latest: &mut Latest,
+        overwritten: bool,
+    ) -> Result<(), L::Error> {
         let mut value = Vec::new();
         let found = self.find(live_ms, id, &mut value)?;
         let ended = found.and_then(|(_, entry)| Facts::of(live_ms, id, &entry).ended);
         let facts = Facts { ended, ..version_facts(Storage::Stored, live_ms, id) };
         match verdict(&facts, &self.view(None)) {
+            Verdict::Live { .. } if overwritten => Ok(()),
             Verdict::Live { .. } => {
                 self.drop_version(live_ms, id)?;
                 self.put_beside(live_ms, id, latest, Beside::Older)
             }
             Verdict::Kept(end, _) | Verdict::Ended(end) => {
-                self.end_one(id, latest, &facts, end.reason)?;
+                if !overwritten {
+                    self.end_one(id, latest, &facts, end.reason)?;
+                }
                 self.end_beside(id, latest, end.reason)
             }
         }

@@ -156,7 +156,12 @@ impl ConsumerContext for GroupContext {
     ) {
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            let answer = if assigned { Ok(()) } else { consumer.incremental_unassign(partitions) };
+            // Each is answered: closing waits for the answer.
+            let answer = if assigned {
+                consumer.incremental_assign(partitions)
+            } else {
+                consumer.incremental_unassign(partitions)
+            };
             if let Err(error) = answer {
                 tracing::debug!(%error, "letting partitions go while closing");
             }

@@ -1,6 +1,6 @@
 //! A worker's consumer: a static member of the group, cooperative.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct RdInput {
     /// Records of the assigned partitions. Before the consumer, which it must not outlive.
     fetched: Fetched,
     consumer: BaseConsumer<GroupContext>,
+    /// This member's name in the group.
+    member: String,
     topics: Topics,
     group: String,
     /// The class of each topic by librdkafka's handle of it, so that names are not compared for
@@ -33,6 +35,8 @@ pub struct RdInput {
     classes: RefCell<Vec<(usize, Class)>>,
     /// How many partitions are assigned: without any, only the group has anything to say.
     assigned: usize,
+    /// The generation that the worker was told of last.
+    told: Cell<Option<i32>>,
     busy: Busy,
 }
 
@@ -53,10 +57,12 @@ impl RdInput {
             at_hand: None,
             fetched,
             consumer,
+            member,
             topics: settings.topics.clone(),
             group: settings.group.clone(),
             classes: RefCell::default(),
             assigned: 0,
+            told: Cell::default(),
             busy: Busy::new(worker),
         };
         input.join()?;
@@ -68,10 +74,15 @@ impl RdInput {
     }
 
     /// The generation that this member has its place in; none: it has no place now.
-    pub(super) fn generation(&self) -> Option<i32> {
+    fn generation(&self) -> Option<i32> {
         let (generation, named) = native::membership(&self.consumer)?;
         let valid = named && generation >= 0 && !self.consumer.assignment_lost();
         valid.then_some(generation)
+    }
+
+    /// Whether it has its place in the generation that the worker was told of.
+    pub(super) fn is_as_told(&self) -> bool {
+        self.told.get().is_some() && self.generation() == self.told.get()
     }
 
     fn change(&self) -> Option<Polled<RdRecord<'_>>> {
@@ -136,15 +147,13 @@ impl RdInput {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Ok(Polled::OutOfRange)
             }
-            Some(RDKafkaErrorCode::FencedInstanceId) => Err(errors::fenced_instance(&what)),
+            Some(RDKafkaErrorCode::FencedInstanceId) => Err(self.fenced()),
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
             ) => Err(errors::call(&what, error)),
             _ => match self.consumer.client().fatal_error() {
-                Some((RDKafkaErrorCode::FencedInstanceId, _)) => {
-                    Err(errors::fenced_instance(&what))
-                }
+                Some((RDKafkaErrorCode::FencedInstanceId, _)) => Err(self.fenced()),
                 Some((code, reason)) => Err(Fault::Stop(format!("{what}: {code}: {reason}"))),
                 None => {
                     tracing::debug!(%error, "the consumer goes on by itself");
@@ -152,6 +161,10 @@ impl RdInput {
                 }
             },
         }
+    }
+
+    fn fenced(&self) -> Fault {
+        errors::fenced_instance(&format!("reading the input as {}", self.member))
     }
 
     fn list(&self, ids: &[PartitionId], offset: Offset) -> Result<TopicPartitionList, Fault> {
@@ -293,8 +306,9 @@ impl Input for RdInput {
     }
 
     fn membership(&mut self) -> Membership {
-        match self.generation() {
-            Some(_) => Membership::Valid,
+        self.told.set(self.generation());
+        match self.told.get() {
+            Some(generation) => Membership::Valid { generation },
             None => Membership::Invalid,
         }
     }

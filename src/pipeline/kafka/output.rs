@@ -178,13 +178,15 @@ impl Output for RdOutput {
                 .map_err(|error| errors::call(what, &error))?;
             element.set_metadata(&position.metadata);
         }
-        // librdkafka's own thread can lose the place at any moment, and brokers do not fence what
-        // comes without a generation: what is sent was read while the place was held.
-        let before = input.generation();
+        // librdkafka's own thread can lose the place at any moment, or win it anew, and brokers do not
+        // fence what comes without a generation: what is sent was read while the place was held.
+        let before = input.is_as_told();
         let member = input.consumer().group_metadata();
-        let held = before.is_some() && input.generation() == before;
+        let held = before && input.is_as_told();
         let Some(member) = member.filter(|_| held) else {
-            return Err(Fault::Abort(format!("{what}: the consumer is not a member of its group")));
+            return Err(Fault::Abort(format!(
+                "{what}: the consumer has lost its place in the group"
+            )));
         };
         self.producer
             .send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)

@@ -110,6 +110,28 @@ fn deltas_before_a_snapshot_are_not_needed_and_do_no_harm() {
 }
 
 #[test]
+fn records_that_come_twice_do_no_harm() {
+    let (home, dir) = home();
+    let mut store = open(&dir);
+    let mut log = filled(&mut store, 100);
+    let start = write_snapshot(&mut store, &mut log);
+    let mut restored = open(&home.path().join("restored"));
+    let (mut offset, mut rewinds) = (start, 0);
+    while let Some(record) = log.0.get(usize::try_from(offset).unwrap()) {
+        offset += 1;
+        let once = restored.restore(record, offset).unwrap();
+        if let Restored::Rewind(start) = once {
+            (offset, rewinds) = (start, rewinds + 1);
+        } else if once == Restored::PassedOver {
+            restored.restore(record, offset).unwrap();
+        }
+    }
+    restored.check_whole().unwrap();
+    assert_eq!(rewinds, 1);
+    assert_eq!(all(&mut restored), all(&mut store));
+}
+
+#[test]
 fn a_slice_that_was_not_committed_is_written_again() {
     let (home, dir) = home();
     let mut store = open(&dir);

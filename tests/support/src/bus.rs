@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
@@ -23,6 +23,9 @@ use crate::wait::{PATIENCE, eventually};
 
 /// A call to a broker on a busy machine.
 const CALL: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether the broker has everything.
+const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
 /// What lethe reads, by the names of the contract.
 pub const INPUTS: [&str; 3] = ["im.messages", "im.profiles", "im.configs"];
@@ -148,7 +151,8 @@ impl<'b> Bus<'b> {
     /// Where the broker refuses.
     pub fn create(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let topic = self.topic(name);
-        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        let mut new =
+            NewTopic::new(&topic, partitions, TopicReplication::Fixed(self.broker.replicas()));
         for (key, value) in config {
             new = new.set(key, value);
         }
@@ -476,7 +480,12 @@ impl<'b> Bus<'b> {
     }
 
     fn flush(&self) {
-        self.producer.flush(PATIENCE).expect("the broker takes what it is given");
+        // `BaseProducer::flush` looks only every 100 ms.
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 && start.elapsed() < PATIENCE {
+            self.producer.poll(FLUSH_LOOK);
+        }
+        self.producer.flush(Duration::ZERO).expect("the broker takes what it is given");
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {

@@ -203,9 +203,14 @@ impl Lethe {
         lines.filter(is).collect()
     }
 
+    /// Asks it to stop (SIGTERM).
+    pub fn tell_to_stop(&mut self) {
+        self.process.signal(Signal::TERM);
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.process.signal(Signal::TERM);
+        self.tell_to_stop();
         self.process.wait()
     }
 

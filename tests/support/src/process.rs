@@ -108,6 +108,13 @@ pub fn directory(name: &str) -> PathBuf {
     path
 }
 
+/// Removes a directory whose owner has ended, where it is not to be kept.
+pub(crate) fn discard(dir: &Path) {
+    if std::env::var_os(KEEP).is_none() {
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
 fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {

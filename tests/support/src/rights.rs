@@ -75,9 +75,7 @@ impl Doors {
         let Certificates { broker, trusted, .. } = &self.certificates;
         let (broker, trusted) = (broker.display(), trusted.display());
         let rules = format!(
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
-             GUARDED:SASL_PLAINTEXT,SECURE:SASL_SSL,MUTUAL:SSL\n\
-             inter.broker.listener.name=PLAINTEXT\nsasl.enabled.mechanisms=PLAIN\n\
+            "sasl.enabled.mechanisms=PLAIN\n\
              listener.name.guarded.plain.sasl.jaas.config={login}\n\
              listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
              listener.name.secure.plain.sasl.jaas.config={login}\n\
@@ -114,7 +112,7 @@ impl Broker {
     /// Where it does not start, with what it said.
     #[must_use]
     pub fn guarded() -> Self {
-        let broker = Self::started(Version::V4, true);
+        let broker = Self::started(Version::V4, 1, true);
         let user = format!("User:{USER}");
         let all = ["--topic", "*", "--group", "*", "--transactional-id", "*", "--cluster"];
         let grant = ["--add", "--allow-principal", &user, "--operation", "All"];

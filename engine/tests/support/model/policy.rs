@@ -340,6 +340,7 @@ impl Policies {
         let class = self.class;
         let requests = self.requests(name);
         let tenant = self.tenants.get_mut(name)?;
+        let had_chosen = tenant.chose_in;
         let rules = tenant.rules(class, at, &requests);
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let until = if closes { at } else { i64::MIN };
@@ -356,7 +357,8 @@ impl Policies {
         Some(Change {
             tenant: name.to_owned(),
             at,
-            opted_out: was_in && !tenant.now.opted_in,
+            // By its choice, as going in is: whether its use has ended or not.
+            opted_out: had_chosen && !tenant.chose_in,
             ended: tenant.now.ended && !had_ended,
             since: if was_in && tenant.now.opted_in && tenant.now.since > since {
                 tenant.now.since
