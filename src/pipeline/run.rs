@@ -10,6 +10,7 @@ use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
+use super::questions::Questions;
 use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, PipelineSettings};
 use super::shutdown::Shutdown;
@@ -26,6 +27,8 @@ pub struct Surroundings {
     pub settings_check: SettingsCheck,
     /// The wish to stop; a thread that cannot go on has it too.
     pub shutdown: Arc<Shutdown>,
+    /// What the workers are asked; made for as many workers as the settings say.
+    pub questions: Arc<Questions>,
 }
 
 /// Runs until it is told to stop, or until something is wrong that an operator has to mend.
@@ -46,7 +49,7 @@ pub fn go_on(
     settings: PipelineSettings,
     surroundings: Surroundings,
 ) -> Result<(), PipelineError> {
-    let Surroundings { health, settings_check: check, shutdown } = surroundings;
+    let Surroundings { health, settings_check: check, shutdown, questions } = surroundings;
     let settings = Arc::new(settings);
     let (directory, kafka) = started.finish(&settings, &shutdown)?;
     let Some(kafka) = kafka else { return Ok(()) };
@@ -58,6 +61,7 @@ pub fn go_on(
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         shelf: Arc::default(),
         rejoin: Arc::default(),
+        questions,
         settings,
     };
     tracing::info!(
