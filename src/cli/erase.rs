@@ -1,5 +1,7 @@
 //! `lethe erase`: erasure requests, and how far they are.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -10,7 +12,7 @@ use super::endpoints::{self, Endpoints};
 use crate::control::key::Kind;
 use crate::control::value::{self, time};
 use crate::error::Failure;
-use crate::http::answer::{Erased, Progress};
+use crate::http::answer::{Erased, InPartition, Progress};
 
 /// Erase what a request covers, show how far that is, or withdraw a request
 #[derive(Debug, Subcommand)]
@@ -91,7 +93,7 @@ pub(super) struct Status {
 #[derive(Serialize)]
 struct Shown<'p> {
     done: bool,
-    by_class: std::collections::BTreeMap<&'p str, Erased>,
+    by_class: BTreeMap<&'p str, Erased>,
     #[serde(flatten)]
     progress: &'p Progress,
 }
@@ -184,7 +186,7 @@ fn ask(desk: &Desk, id: &str, endpoints: &Endpoints) -> Result<Progress, Failure
 
 /// How many partitions are not through with the request as it is in force; withdrawn, as they know it.
 fn left(progress: &Progress, offset: Option<i64>) -> usize {
-    let through = |one: &&crate::http::answer::InPartition| {
+    let through = |one: &&InPartition| {
         one.done_at_ms.is_some() && offset.is_none_or(|offset| one.offset == Some(offset))
     };
     let known = progress.partitions.iter().filter(|one| offset.is_some() || one.offset.is_some());

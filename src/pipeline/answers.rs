@@ -101,11 +101,10 @@ fn answer(
             explain(live, part, (*class, tenant, id, *time_ms), now_ms)
         }
         Question::Forecast { tenants, proposals, days } => {
-            let queue = match part.tenants.take() {
+            let mut queue = match part.tenants.take() {
                 Some(queue) => queue,
                 None => tenants_of(live, tenants.as_deref())?,
             };
-            let mut queue = queue;
             if let Some(tenant) = queue.front() {
                 let mut budget = Budget { rows: STEP_ROWS };
                 let so_far = std::mem::take(&mut part.forecast);

@@ -83,12 +83,6 @@ impl Questions {
         Self { workers: (0..workers).map(|_| Default::default()).collect() }
     }
 
-    /// How many answers a question gets.
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        self.workers.len()
-    }
-
     /// Asks every worker. Each sends one answer, unless it ends before.
     ///
     /// # Errors
