@@ -11,7 +11,10 @@ SEEDS ?= 10000
 KILLS ?= 100
 NODES ?= 3
 
-.PHONY: help demo test simulate mutations faults bench lint fmt prerequisites
+# How many random histories of each class `make histories` draws.
+HISTORIES ?= 300000
+
+.PHONY: help demo test simulate histories mutations faults bench lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,9 @@ faults: ## Kill, pause and wipe processes KILLS times, and the leaders of a clus
 mutations: ## Break lethe in each way of tests/simulation/mutations: the simulation has to notice.
 	@scripts/prerequisites build
 	scripts/mutations
+
+histories: ## Draw HISTORIES random histories of each class for the engine, against a naive model.
+	LETHE_HISTORIES=$(HISTORIES) cargo test --release --locked -p lethe-engine --test random_histories
 
 bench: ## Measure; ARGS="--messages 20000 --rounds 1" makes it short.
 	@scripts/prerequisites build kafka

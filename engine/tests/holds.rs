@@ -1,10 +1,13 @@
 //! Holds and the legal minimum: what they cover, what they keep from which end, and what comes of it after.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;
 
 use lethe_engine::Class;
+use support::harness::Harness;
 use support::table::{configs, messages, model_refuses, profiles};
+use support::text;
 
 /// A hold covers what its scope says: the fields narrow it together.
 #[test]
@@ -303,6 +306,56 @@ fn updates_of_a_held_item_stand_beside_each_other() {
     );
 }
 
+/// Versions end together, and each goes when its own minimum has passed, not the newest one's.
+#[test]
+fn versions_wait_for_their_own_minimum() {
+    configs(
+        r#"
+        0 control terms/a {"ended_at": "@-5270392", "minimum": "3s"}
+        0 control hold/1 {"tenant": "a", "until": "@1"}
+        1 set a/i @1 => +store a/i
+        5 set a/i @5 => +store a/i@5
+        7 set a/i @7 => +store a/i@7
+        7.999 look
+        8 look => -store a/i@5 ended
+        9.999 look
+        10 look => -store a/i@7 ended
+        11 control hold/1 null
+        11 look => -store a/i ended
+        "#,
+    );
+    profiles(
+        r#"
+        0 control tenant/a {"profile": {"storage": "in", "retention": "1h"}}
+        0 control terms/a {"minimum": "3s"}
+        0 control hold/1 {"tenant": "a", "until": "@1"}
+        1 set a/u @1 => +store a/u
+        2 set a/u @2 => +store a/u@2
+        6 set a/u @6 => +store a/u@6
+        7 control tenant/a null
+        7 look => -store a/u@2 opted-out
+        9 look => -store a/u@6 opted-out
+        "#,
+    );
+}
+
+/// What stands beside a version has ended with it, also if a newer one overwrites that before it is looked at.
+#[test]
+fn older_versions_do_not_go_over_to_a_later_life() {
+    profiles(
+        r#"
+        0 control tenant/a {"profile": {"storage": "in", "retention": "4s"}}
+        0 control hold/1 {"tenant": "a"}
+        1 set a/u @1 => +store a/u
+        2 set a/u @2 => +store a/u@2
+        3 control hold/1 null
+        3 set a/u @3 => +store a/u
+        7 set a/u @7 => +store a/u, -store a/u@2 expired
+        7 look
+        "#,
+    );
+}
+
 /// The minimum binds every removal of stored content; raised or lowered later it acts on what waits.
 #[test]
 fn the_minimum_acts_on_what_waits() {
@@ -377,6 +430,28 @@ fn hold_and_minimum_outrank_the_tenants_end() {
         11 set a/i @11
         "#,
     );
+}
+
+/// A hold on a whole tenant without an end writes nothing for what ends under it, however much that is.
+#[test]
+fn what_ends_under_a_hold_on_its_whole_tenant_takes_no_rows() {
+    for (class, record) in [(Class::Message, "send a/c/m"), (Class::Profile, "set a/u")] {
+        let mut harness = Harness::new(class);
+        let mut say = |line: &str| drop(harness.step(&text::line(line).0).unwrap());
+        let name = class.name();
+        say(&format!(r#"0 control tenant/a {{"{name}": {{"storage": "in", "retention": "2s"}}}}"#));
+        say(r#"0 control hold/1 {"tenant": "a"}"#);
+        for number in 0..20 {
+            say(&format!("1 {record}{number} @1"));
+        }
+        say("1 commit");
+        let before = harness.engine().1.len();
+        for line in ["9 look", "9 commit"] {
+            harness.step(&text::line(line).0).unwrap();
+        }
+        let after = harness.engine().1.len();
+        assert!(after <= before, "{name}: {before} rows became {after}");
+    }
 }
 
 /// The model refuses an edit that overwrites what is held.

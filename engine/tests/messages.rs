@@ -598,3 +598,18 @@ fn a_late_message_of_a_longer_conversation_is_known() {
         "#,
     );
 }
+
+/// What had ended when an override was withdrawn stays ended, also if the clock steps back.
+#[test]
+fn what_ended_with_an_override_stays_ended() {
+    messages(
+        r#"
+        0 control tenant/a {"message": {"storage": "in", "retention": "4s"}}
+        1 control conversation/a/c {"retention": "4s"}
+        1 send a/c/m @1 => +store a/c/m
+        5 control conversation/a/c null
+        4 send a/c/m @1 => over, -store a/c/m expired
+        5 look
+        "#,
+    );
+}

@@ -4,8 +4,10 @@
 //! has given up on this member) and its ledger is on disk.
 //!
 //! A member can be away from the group without hearing of it: librdkafka keeps what it had where a
-//! rebalance goes on while it cannot reach the group, and comes back as a new member that owns it.
-//! Others may have worked on it meanwhile. The generations tell, and what is held is then read anew.
+//! rebalance goes on while it cannot reach the group, and comes back as a new member that believes to
+//! own it. Others may have worked on it meanwhile, and may own it now: in a generation that both are
+//! valid members of, so that the broker takes the commits of both. The generations tell that it was
+//! away; it then lets go of all that it holds and goes on with a new consumer, as after a restart.
 
 use super::clock::{HostClock, Now};
 use super::error::PipelineError;
@@ -27,11 +29,11 @@ pub(super) enum Tenure {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// New partitions: they stand still until they are restored.
     pub(super) fn assigned(&mut self, now: Now, ids: &[PartitionId]) -> Result<(), PipelineError> {
+        self.input.assign(ids)?;
         // Before they are restored: who has them until then is told apart from here on.
         if self.membership() == Tenure::Another {
-            self.was_away(now)?;
+            return self.was_away(now);
         }
-        self.input.assign(ids)?;
         for &id in ids {
             let topic = self.desk.settings.topics.input(id.class);
             self.health.assigned(self.number, topic, id.partition);
@@ -53,13 +55,19 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if goes_on { Tenure::Same } else { Tenure::Another }
     }
 
-    /// Others may have had what this worker holds: it is read anew before it is worked on.
+    /// Others may have what this worker holds: nothing of it is worked on any more.
     pub(super) fn was_away(&mut self, now: Now) -> Result<(), PipelineError> {
         self.abort_batch(now, "this worker was away from its group")?;
         let held: Vec<PartitionId> = self.desk.partitions.keys().copied().collect();
-        for id in held {
-            self.read_anew(id);
-        }
+        self.let_go(&held)?;
+        self.displaced = true;
+        Ok(())
+    }
+
+    /// Takes a place in the group with nothing in hand, of which the group gives it its share.
+    pub(super) fn take_new_place(&mut self) -> Result<(), PipelineError> {
+        self.input = self.kafka.input(self.number)?;
+        self.generation = None;
         Ok(())
     }
 
@@ -75,6 +83,18 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         } else {
             self.finish_batch(now)?;
         }
+        self.let_go(ids)?;
+        match self.input.unassign(ids) {
+            Ok(()) => {}
+            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+            Err(fault) => self.say(&fault.to_string()),
+        }
+        tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
+        Ok(())
+    }
+
+    /// Closes partitions, with their ledgers on disk.
+    fn let_go(&mut self, ids: &[PartitionId]) -> Result<(), PipelineError> {
         for id in ids {
             self.close_log(*id);
             let stage = self.desk.partitions.remove(id);
@@ -87,12 +107,6 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             self.health.revoked(self.number, topic, id.partition);
             self.shelf.disown(*id, self.number);
         }
-        match self.input.unassign(ids) {
-            Ok(()) => {}
-            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
-            Err(fault) => self.say(&fault.to_string()),
-        }
-        tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
         Ok(())
     }
 

@@ -86,6 +86,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) reading: BTreeSet<PartitionId>,
     /// The generation of the group in which this worker last had its place.
     pub(super) generation: Option<i32>,
+    /// It was away from the group: its consumer is to be replaced.
+    pub(super) displaced: bool,
     /// When the producer was replaced, lately (monotonic).
     pub(super) replaced: Vec<Duration>,
     /// When changelogs are looked at again.
@@ -141,6 +143,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             output_ready: false,
             reading: BTreeSet::new(),
             generation: None,
+            displaced: false,
             replaced: Vec::new(),
             upkeep_at: Duration::ZERO,
             census_turn: 0,
@@ -172,6 +175,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                     return Ok(Next::Now);
                 }
             }
+        }
+        if std::mem::take(&mut self.displaced) {
+            self.take_new_place()?;
         }
         self.rejoin_step(now)?;
         self.restore_step(now)?;

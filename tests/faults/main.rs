@@ -183,7 +183,7 @@ fn again(bus: &Bus<'_>, crew: &mut Crew, before: &Outputs) {
     crew.stop_all();
     let changed = Outputs::read(bus).is_as(before);
     changed.unwrap_or_else(|what| panic!("the same input again: {what}"));
-    println!("the same input again, from the beginning: no output");
+    println!("the same input again, from the beginning: nothing came back");
 }
 
 /// A run that struck nothing or did nothing proves nothing.

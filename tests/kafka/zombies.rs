@@ -22,7 +22,7 @@ const PARTITIONS: f64 = 6.0;
 
 on_both_brokers! {
     a_process_away_past_its_session_rejoins_and_repeats_nothing;
-    a_process_that_does_not_hear_of_a_rebalance_reads_anew_what_it_held;
+    a_process_that_does_not_hear_of_a_rebalance_gives_up_what_it_held;
     time_and_sweeps_alone_are_fenced_too;
     of_two_processes_with_one_name_the_older_stops;
 }
@@ -85,7 +85,7 @@ fn a_process_away_past_its_session_rejoins_and_repeats_nothing(version: Version)
 
 /// librdkafka keeps what a member holds while the group goes on without it, and says nothing when it is back
 /// and holds the same: others have worked on it meanwhile.
-fn a_process_that_does_not_hear_of_a_rebalance_reads_anew_what_it_held(version: Version) {
+fn a_process_that_does_not_hear_of_a_rebalance_gives_up_what_it_held(version: Version) {
     let broker = Broker::own(version);
     let proxy = broker.proxy();
     let world = World::over(&broker, "zombie.deaf", |_, setup| {

@@ -84,6 +84,11 @@ impl Call {
         )
     }
 
+    /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
+    fn turns(self) -> usize {
+        if matches!(self, Self::SendEnd | Self::Remove | Self::LogRewind) { 4 } else { 1 }
+    }
+
     /// What leads to a call that is rare by itself.
     fn led_to_by(self) -> Option<(Self, Fault)> {
         Some(match self {
@@ -206,6 +211,7 @@ impl Plan {
         let pairs: Vec<_> = CALLS
             .iter()
             .flat_map(|&call| FAULTS.iter().map(move |&fault| (call, fault)))
+            .flat_map(|pair| std::iter::repeat_n(pair, pair.0.turns()))
             .filter(|&(call, fault)| applies(fault, call))
             .collect();
         let focus = pairs[(seed % pairs.len() as u64) as usize];
@@ -236,7 +242,7 @@ impl Plan {
 
     fn choose(&mut self, call: Call, random: &mut Random) -> Option<Fault> {
         if self.focus_left > 0 {
-            if call == self.focus.0 && random.chance(1, 3) {
+            if call == self.focus.0 && random.chance(1, 2) {
                 self.focus_left -= 1;
                 return Some(self.focus.1);
             }

@@ -1,9 +1,9 @@
 //! Versions of a profile or config item that stand beside the live one: those that a hold kept from being
 //! overwritten, and those that have ended and wait.
 //!
-//! Invariants: each has a row, which outlasts its entry; what has ended has a kept entry too. A newer version
-//! goes under the plain record key unless a hold covers the one that is there; those it did not overwrite end
-//! with it, each as soon as nothing keeps it.
+//! Invariants: each has a row; what has ended has a kept entry too, and so has the live one while any stands
+//! beside it. A newer version goes under the plain record key unless a hold covers the one that is there; those
+//! it did not overwrite end with it, each as soon as nothing keeps it.
 
 use super::case::{Case, Place};
 use super::effect::Under;
@@ -68,8 +68,8 @@ impl<L: Ledger> Case<'_, L> {
             self.forget_version(Storage::Stored, plain_ms, id)?;
             self.delete_beside(plain_ms, id, latest)?;
         }
-        if let Some(live_ms) = live_ms.filter(|live_ms| Some(*live_ms) != overwritten) {
-            self.step_aside(live_ms, id, latest)?;
+        if let Some(live_ms) = live_ms {
+            self.step_aside(live_ms, id, latest, overwritten == Some(live_ms))?;
         }
         latest.stored_ms = Some(time_ms);
         if held.is_some() {
@@ -79,16 +79,29 @@ impl<L: Ledger> Case<'_, L> {
         Ok(Under::Plain)
     }
 
-    /// The live version is replaced by a newer one, but stays on its topic, or ends if it has.
-    fn step_aside(&mut self, live_ms: i64, id: &str, latest: &mut Latest) -> Result<(), L::Error> {
+    /// The live version is replaced by a newer one. Unless it was overwritten it stays on its topic, or ends if
+    /// it has; then those beside it have ended with it.
+    fn step_aside(
+        &mut self,
+        live_ms: i64,
+        id: &str,
+        latest: &mut Latest,
+        overwritten: bool,
+    ) -> Result<(), L::Error> {
         let mut value = Vec::new();
         let found = self.find(live_ms, id, &mut value)?;
         let ended = found.and_then(|(_, entry)| Facts::of(live_ms, id, &entry).ended);
         let facts = Facts { ended, ..version_facts(Storage::Stored, live_ms, id) };
         match verdict(&facts, &self.view(None)) {
-            Verdict::Live { .. } => self.put_beside(live_ms, id, latest, Beside::Older),
+            Verdict::Live { .. } if overwritten => Ok(()),
+            Verdict::Live { .. } => {
+                self.drop_version(live_ms, id)?;
+                self.put_beside(live_ms, id, latest, Beside::Older)
+            }
             Verdict::Kept(end, _) | Verdict::Ended(end) => {
-                self.end_one(id, latest, &facts, end.reason)?;
+                if !overwritten {
+                    self.end_one(id, latest, &facts, end.reason)?;
+                }
                 self.end_beside(id, latest, end.reason)
             }
         }
@@ -104,17 +117,12 @@ impl<L: Ledger> Case<'_, L> {
         if latest.beside == 0 {
             return Ok(());
         }
-        for (version_ms, beside) in self.besides(id)? {
-            match beside {
-                Beside::Older => {
-                    let facts = version_facts(Storage::Stored, version_ms, id);
-                    // An erasure may have ended it before the live one.
-                    let erased = self.view(None).erased_by(&facts).is_some();
-                    let reason = if erased { Reason::Erased } else { reason };
-                    self.end_one(id, latest, &facts, reason)?;
-                }
-                Beside::Condemned => {}
-            }
+        for version_ms in self.older_versions(id)? {
+            let facts = version_facts(Storage::Stored, version_ms, id);
+            // An erasure may have ended it before the live one.
+            let erased = self.view(None).erased_by(&facts).is_some();
+            let reason = if erased { Reason::Erased } else { reason };
+            self.end_one(id, latest, &facts, reason)?;
         }
         Ok(())
     }
@@ -328,18 +336,21 @@ impl<L: Ledger> Case<'_, L> {
         Ok(())
     }
 
-    /// The versions that stand beside the live one: as many as were updated under holds.
-    fn besides(&mut self, id: &str) -> Result<Vec<(i64, Beside)>, L::Error> {
+    /// The older versions that end with the live one: as many as were updated under holds.
+    pub(super) fn older_versions(&mut self, id: &str) -> Result<Vec<i64>, L::Error> {
         let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
         self.home(NO_TIME_MS, id).write_versions(&mut from);
         to.extend_from_slice(&from);
         key::end_of_prefix(&mut to);
         self.ledger.scan(&from, &to, usize::MAX, &mut rows)?;
-        let read = rows.iter().map(|(row, value)| {
-            let (_, version_ms) = key::read_version(row)?;
-            Ok((version_ms, Beside::read(value)?))
-        });
-        Ok(read.collect::<Result<_, Corrupt>>()?)
+        let mut older = Vec::new();
+        for (row, value) in rows.iter() {
+            match Beside::read(value)? {
+                Beside::Older => older.push(key::read_version(row)?.1),
+                Beside::Condemned => {}
+            }
+        }
+        Ok(older)
     }
 }
 

@@ -156,15 +156,7 @@ impl<L: Ledger> Case<'_, L> {
         id: &str,
         entry: &Entry<'_>,
     ) -> Result<(), L::Error> {
-        // Kept entries too: what is later than everything known is not looked for. What is early may
-        // yet be of either storage; the transit cursor is the one that counts it.
-        let storage = match entry.state {
-            State::Early => Storage::Transit,
-            State::Live | State::Condemned(_) | State::Gone => entry.storage,
-        };
-        if time_ms > self.tenant.books.line(storage).latest_ms {
-            self.books_mut().line_mut(storage).latest_ms = time_ms;
-        }
+        self.note_latest(time_ms, entry);
         let books = &self.tenant.books;
         let is_out = matches!(entry.state, State::Live | State::Condemned(_));
         let passed = books.has_forgotten(time_ms, id)
@@ -179,6 +171,18 @@ impl<L: Ledger> Case<'_, L> {
         }
         self.write(tag::ENTRY, time_ms, id, entry);
         Ok(())
+    }
+
+    /// Kept entries too: what is later than everything known is not looked for. What is early may yet be of
+    /// either storage; the transit cursor is the one that counts it.
+    pub(super) fn note_latest(&mut self, time_ms: i64, entry: &Entry<'_>) {
+        let storage = match entry.state {
+            State::Early => Storage::Transit,
+            State::Live | State::Condemned(_) | State::Gone => entry.storage,
+        };
+        if time_ms > self.tenant.books.line(storage).latest_ms {
+            self.books_mut().line_mut(storage).latest_ms = time_ms;
+        }
     }
 
     /// Writes a kept entry, and the alarm at which it is to be judged.

@@ -395,6 +395,8 @@ impl<L: Ledger> Case<'_, L> {
         let mut row_key = Vec::new();
         key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);
         self.put_conversation(&row_key, before.is_some(), retention, before, at_ms);
+        // Where no row is left to say so, its tenant's line says what has ended, wherever the clock goes.
+        self.close_lines(at_ms);
         self.sweep_conversation(offset, conversation);
         Ok(())
     }

@@ -245,23 +245,33 @@ impl Engine {
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
         let class = self.class;
-        let (home, end, place) = if row.first() == Some(&tag::VERSION) {
-            let (home, version_ms) = key::read_version(row)?;
-            let covered = Covered { class, id: home.id, sender: "" };
-            let end = erasing.end_of(class, Storage::Stored, version_ms);
-            let end = end.filter(|_| erasing.in_force.scope.covers(covered));
-            (key::Home { time_ms: version_ms, ..home }, end, None)
+        let (home, storage, sender, place) = if row.first() == Some(&tag::VERSION) {
+            let (home, time_ms) = key::read_version(row)?;
+            (key::Home { time_ms, ..home }, Storage::Stored, "", None)
         } else {
             let (home, entry) = (key::read_home(row)?, Entry::read(value)?);
-            let covered = Covered { class, id: home.id, sender: entry.sender };
-            let has_content = matches!(entry.state, State::Live | State::Condemned(_));
-            let end = erasing.end_of(class, entry.storage, home.time_ms);
-            let end = end.filter(|_| has_content && erasing.in_force.scope.covers(covered));
+            if !matches!(entry.state, State::Live | State::Condemned(_)) {
+                return Ok(());
+            }
             let kept = row.first() == Some(&tag::KEPT);
-            (home, end, Some(if kept { Place::Kept } else { Place::Range }))
+            let place = if kept { Place::Kept } else { Place::Range };
+            (home, entry.storage, entry.sender, Some(place))
         };
+        let covered = Covered { class, id: home.id, sender };
+        let end = erasing.end_of(class, storage, home.time_ms);
+        let end = end.filter(|_| erasing.in_force.scope.covers(covered));
         let Some(end) = end else { return Ok(()) };
         let mut case: Case<'_, L> = self.case(ledger, home.tenant, now_ms, effects)?;
+        if place == Some(Place::Kept) && class != Class::Message {
+            // Those beside it would end with it: they are met first, each by itself.
+            for version_ms in case.older_versions(home.id)? {
+                if let Some(end) = erasing.end_of(class, Storage::Stored, version_ms)
+                    && let Some(verdict) = case.end_older_by(version_ms, home.id, end)?
+                {
+                    erasing.count(version_ms, verdict);
+                }
+            }
+        }
         let ended = match place {
             Some(place) => case.end_by(place, home.time_ms, home.id, end)?,
             None => case.end_older_by(home.time_ms, home.id, end)?,

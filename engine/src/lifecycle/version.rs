@@ -71,7 +71,13 @@ impl<L: Ledger> Case<'_, L> {
         };
         self.books_mut().line_mut(storage).live += 1;
         let entry = Entry::bare(state, storage);
-        self.put(None, time_ms, id, &entry)?;
+        if storage == Storage::Stored && next.beside > 0 {
+            // Those beside it end with it: that is to be noticed wherever the minimum has the cursor wait.
+            self.note_latest(time_ms, &entry);
+            self.put_kept(false, time_ms, id, &entry)?;
+        } else {
+            self.put(None, time_ms, id, &entry)?;
+        }
         if let State::Condemned(_) = state {
             next.stored_ms = None;
             self.put_beside(time_ms, id, &mut next, Beside::Condemned)?;

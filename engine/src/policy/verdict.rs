@@ -289,11 +289,7 @@ impl View<'_> {
     /// From when on everything stored is held without an end (Unix ms).
     #[must_use]
     pub fn frozen_from_ms(&self) -> Option<i64> {
-        match self.rules.class() {
-            Class::Message => self.holds.and_then(TenantHolds::frozen_from_ms),
-            // What stands beside a held version ends with it: the cursor is to find that.
-            Class::Profile | Class::Config => None,
-        }
+        self.holds.and_then(TenantHolds::frozen_from_ms)
     }
 
     /// Whether an end that time or a change brought came before an erasure.

@@ -276,10 +276,6 @@ impl Known {
             && !forgettable(world, slot);
         let opts_out = rules.opts_out(slot);
         let (store, pass) = match (rules.covers(slot.time) && opts_out != Is::Yes, ended) {
-            // What was sent while its use had ended, and comes when it goes on, may be either.
-            _ if rules.opted_in && opts_out != Is::Yes && slot.time <= world.tenant.ended_until => {
-                (ended != Is::Yes || kept || world.suspended, true)
-            }
             (false, _) => (false, true),
             (true, Is::No) => (true, opts_out == Is::Maybe),
             (true, Is::Maybe) => (true, true),

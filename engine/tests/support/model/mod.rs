@@ -265,18 +265,12 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         let now_max = self.now_max;
         let rules = self.policies.tenant(&change.tenant).now.clone();
-        let ended_until = self.policies.tenant(&change.tenant).ended_until;
         let mut newest = i64::MIN;
         for slot in self.slots().filter(|slot| slot.tenant == change.tenant) {
             if slot.storage == Storage::Stored {
                 newest = newest.max(slot.time);
             }
-            let unsure = !change.opted_out && slot.time <= ended_until;
-            if unsure && slot.time < change.since && slot.storage == Storage::Stored {
-                slot.maybe.insert(Reason::OptedOut);
-                slot.endings += 1;
-            }
-            let opted_out = change.opted_out || (slot.time < change.since && !unsure);
+            let opted_out = change.opted_out || slot.time < change.since;
             if change.ended || opted_out {
                 slot.endings += 1;
             }
@@ -300,7 +294,7 @@ impl Model {
             let newest = self.newest;
             let tenant = self.policies.tenant(&change.tenant);
             tenant.floor = tenant.floor.max(newest);
-            tenant.ended_until = tenant.ended_until.max(newest).max(now_max);
+            tenant.ended_until = tenant.ended_until.max(newest).max(change.at);
         }
         if change.opted_out || change.ended {
             let tenant = self.policies.tenant(&change.tenant);
@@ -458,7 +452,10 @@ impl Slot {
         if self.ended.is_some() || self.tombstoned {
             return;
         }
-        let ends = self.ends(rules);
+        // The earliest is the reason.
+        let mut ends = self.ends(rules);
+        let first = ends.iter().map(|end| end.1).min();
+        ends.retain(|end| Some(end.1) == first);
         self.maybe.extend(ends.iter().filter(|end| end.1 <= maybe).map(|end| end.0));
         if let Some(end) = ends.iter().find(|end| end.1 <= sure) {
             self.end(end.0);

@@ -178,7 +178,9 @@ pub struct Tenant {
     choice: Option<Value>,
     terms: Option<Value>,
     conversations: BTreeMap<String, Value>,
-    /// When it last went from out to in.
+    /// It has chosen storage, whether its use has ended or not.
+    chose_in: bool,
+    /// When it last went from out to in: its choice alone, not its end.
     went_in: i64,
     pub now: Rules,
     pub past: Vec<Past>,
@@ -338,6 +340,7 @@ impl Policies {
         let class = self.class;
         let requests = self.requests(name);
         let tenant = self.tenants.get_mut(name)?;
+        let had_chosen = tenant.chose_in;
         let rules = tenant.rules(class, at, &requests);
         let (was_in, had_ended, since) = (tenant.now.opted_in, tenant.now.ended, tenant.now.since);
         let until = if closes { at } else { i64::MIN };
@@ -354,7 +357,8 @@ impl Policies {
         Some(Change {
             tenant: name.to_owned(),
             at,
-            opted_out: was_in && !tenant.now.opted_in,
+            // By its choice, as going in is: whether its use has ended or not.
+            opted_out: had_chosen && !tenant.chose_in,
             ended: tenant.now.ended && !had_ended,
             since: if was_in && tenant.now.opted_in && tenant.now.since > since {
                 tenant.now.since
@@ -402,6 +406,7 @@ impl Tenant {
             choice: None,
             terms: None,
             conversations: BTreeMap::new(),
+            chose_in: false,
             went_in: 0,
             now: Rules {
                 opted_in: false,
@@ -434,7 +439,8 @@ impl Tenant {
         let wants_in =
             class == Class::Config || choice.is_some_and(|choice| choice["storage"] == "in");
         let opted_in = wants_in && !ended;
-        if opted_in && !self.now.opted_in {
+        let was_in = std::mem::replace(&mut self.chose_in, wants_in);
+        if wants_in && !was_in {
             self.went_in = at;
         }
         let field = |name: &str, default: i64| terms.get(name).map_or(default, duration);

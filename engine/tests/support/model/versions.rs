@@ -19,8 +19,6 @@ struct Known {
     /// The newest version ever seen, and whether it is a removal.
     newest: i64,
     removed: bool,
-    /// The newest version that was over when it came: older ones may be taken for superseded, or not.
-    over: i64,
     slots: Vec<Slot>,
 }
 
@@ -52,7 +50,6 @@ impl Versions {
         let known = self.all.entry(key.clone()).or_insert_with(|| Known {
             newest: i64::MIN,
             removed: false,
-            over: i64::MIN,
             slots: Vec::new(),
         });
         for slot in &mut known.slots {
@@ -64,9 +61,7 @@ impl Versions {
             if !emitted.is_empty() {
                 return Err(format!("{key} was emitted, but nothing may come of it"));
             }
-            if is_newer && known.slots.is_empty() && world.tenant.now.ended {
-                known.over = known.over.max(at);
-            } else if is_newer {
+            if is_newer {
                 known.replace(at, true, None);
             }
             return Ok(());
@@ -105,7 +100,6 @@ impl Known {
             endings: 0,
         };
         let (store, transit, nothing) = may(world, class, &slot);
-        let nothing = nothing || at <= self.over;
         let right = match emitted {
             Some(Storage::Stored) => store,
             Some(Storage::Transit) => transit,
@@ -116,25 +110,18 @@ impl Known {
                 "{emitted:?} came of it; may be stored {store}, transit {transit}, nothing {nothing}"
             ));
         }
-        match emitted {
-            Some(_) => {
-                self.check_key(world, item, &slot)?;
-                slot.note(&world.tenant.now, i64::MIN, world.now_max);
-                if slot.storage == Storage::Stored && (nothing || transit) {
-                    // It may have come as ended, to be kept for a while.
-                    slot.maybe.extend([Reason::Expired, Reason::Ended, Reason::OptedOut]);
-                    if world.tenant.now.erases(&slot) != Is::No {
-                        slot.maybe.insert(Reason::Erased);
-                    }
-                }
-                self.replace(at, false, Some(slot));
-            }
-            None => {
-                self.over = self.over.max(at);
-                for old in &mut self.slots {
-                    old.maybe.insert(Reason::Removed);
+        // Where nothing comes of it, there is nothing older either that has not ended.
+        if emitted.is_some() {
+            self.check_key(world, item, &slot)?;
+            slot.note(&world.tenant.now, i64::MIN, world.now_max);
+            if slot.storage == Storage::Stored && (nothing || transit) {
+                // It may have come as ended, to be kept for a while.
+                slot.maybe.extend([Reason::Expired, Reason::Ended, Reason::OptedOut]);
+                if world.tenant.now.erases(&slot) != Is::No {
+                    slot.maybe.insert(Reason::Erased);
                 }
             }
+            self.replace(at, false, Some(slot));
         }
         Ok(())
     }
@@ -206,10 +193,6 @@ fn may(world: &World<'_>, class: Class, slot: &Slot) -> (bool, bool, bool) {
     ended = ended.max(erased);
     over = over.max(erased);
     let opts_out = rules.opts_out(slot);
-    if rules.opted_in && opts_out != Is::Yes && slot.time <= tenant.ended_until {
-        // What was sent while its use had ended, and comes when it goes on, may be either.
-        return (true, over != Is::Yes, over != Is::No || ended != Is::No);
-    }
     if opts_out == Is::Maybe {
         return (
             rules.covers(slot.time) && (kept || ended != Is::Yes),
