@@ -4,9 +4,9 @@
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;
 
-use lethe_engine::lifecycle::{Deciding, Explanation};
+use lethe_engine::lifecycle::{Deciding, Explanation, Search};
 use lethe_engine::policy::Keep;
-use lethe_engine::{Class, Reason, Storage};
+use lethe_engine::{Budget, Class, Reason, Storage};
 use support::harness::Harness;
 use support::history::START_MS;
 use support::text;
@@ -94,4 +94,35 @@ fn what_is_over_or_unknown() {
     let erased = format!("{IN}\n1 send a/c/m @1\n2 control erasure/1 {{\"tenant\": \"a\"}}");
     let reason = Some((Reason::Erased, by("erasure/1", 1)));
     assert_eq!(explain(&erased), Explanation::Over { reason });
+}
+
+/// Without its sent time a message is found by reading its tenant's rows, kept ones too.
+#[test]
+fn a_search_finds_what_is_known_of_a_message() {
+    let mut harness = Harness::new(Class::Message);
+    for line in [
+        IN,
+        r#"0 control hold/1 {"tenant": "a"}"#,
+        "1 send a/c/other @1",
+        "2 send a/c/m @2",
+        "3 send a/c/kept @3",
+        "4 recall a/c/kept @3",
+        "5 send b/c/m @4",
+    ] {
+        harness.step(&text::line(line).0).unwrap();
+    }
+    let (engine, ledger, _) = harness.engine();
+    let mut times = |id: &str| {
+        let mut found = Search::default();
+        for _ in 0..100 {
+            found = engine.search(ledger, "a", id, &mut Budget { rows: 1 }, found).unwrap();
+            if found.position.is_none() {
+                return found.times_ms;
+            }
+        }
+        Vec::new()
+    };
+    assert_eq!(times("c/m"), [START_MS + 2_000]);
+    assert_eq!(times("c/kept"), [START_MS + 3_000]);
+    assert_eq!(times("c/never"), [0; 0]);
 }

@@ -6,8 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::endpoints::Endpoints;
+use super::forecast;
 use super::settings::Place;
 use super::wait::Wait;
+use crate::control::key::Kind;
 use crate::control::value::time;
 use crate::control::{self, Book, Change, ControlError, ControlTopic, Entry, Expected, Version};
 use crate::demo::now_ms;
@@ -17,9 +20,9 @@ impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match error {
             ControlError::Refused { .. } => Self::Usage(error.to_string()),
-            ControlError::Conflict { .. } | ControlError::Kafka(_) => {
-                Self::Failed(error.to_string())
-            }
+            ControlError::Conflict { .. }
+            | ControlError::Needed { .. }
+            | ControlError::Kafka(_) => Self::Failed(error.to_string()),
         }
     }
 }
@@ -46,16 +49,73 @@ pub(super) struct How {
     #[arg(long, value_name = "OFFSET")]
     if_offset: Option<i64>,
 
+    /// Count what the change would end, ask every process for that, and change nothing
+    #[arg(long, conflicts_with_all = ["dry_run", "wait"])]
+    forecast: bool,
+
     #[command(flatten)]
-    wait: Wait,
+    pub(super) endpoints: Endpoints,
+
+    #[command(flatten)]
+    pub(super) wait: Wait,
+}
+
+/// What is withdrawn by its name: a request, or a tenant's terms.
+#[derive(Args, Debug)]
+pub(super) struct Withdraw {
+    /// Its name
+    id: String,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What a hold or an erasure covers.
+#[derive(Args, Debug)]
+pub(super) struct Scope {
+    /// The tenant; in a hold, * for all of them
+    #[arg(long)]
+    pub(super) tenant: String,
+
+    /// A conversation of the tenant
+    #[arg(long, value_name = "ID")]
+    conversation: Option<String>,
+
+    /// A user: as the sender of messages, and with the user's profile
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+
+    /// A message of the conversation
+    #[arg(long, value_name = "ID", requires = "conversation")]
+    message: Option<String>,
+}
+
+impl Scope {
+    /// The fields of a record.
+    pub(super) fn fields(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("tenant", Some(self.tenant.as_str())),
+            ("conversation", self.conversation.as_deref()),
+            ("user", self.user.as_deref()),
+            ("message", self.message.as_deref()),
+        ]
+    }
+}
+
+impl Withdraw {
+    /// Withdraws the record of this kind.
+    pub(super) fn run(&self, kind: Kind) -> Result<(), Failure> {
+        self.common.open()?.withdraw(kind.key(&[&self.id]), &self.how)
+    }
 }
 
 /// The control topic, and what it says at the moment.
 pub(super) struct Desk {
-    topic: ControlTopic,
+    pub(super) topic: ControlTopic,
     pub(super) book: Book,
     pub(super) now_ms: i64,
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What a change did or would do.
@@ -70,11 +130,16 @@ struct Done<'d> {
 }
 
 impl Common {
+    /// Reaches the cluster.
+    pub(super) fn connect(&self) -> Result<ControlTopic, Failure> {
+        let settings = self.place.load([])?;
+        Ok(ControlTopic::connect(settings.pipeline)?)
+    }
+
     /// Reads the control topic.
     pub(super) fn open(&self) -> Result<Desk, Failure> {
-        let settings = self.place.load([])?;
         let now_ms = now_ms();
-        let topic = ControlTopic::connect(settings.pipeline)?;
+        let topic = self.connect()?;
         let book = topic.read(now_ms)?;
         Ok(Desk { topic, book, now_ms, json: self.json })
     }
@@ -82,7 +147,7 @@ impl Common {
 
 impl How {
     /// What a change to a key replaces.
-    pub(super) fn expected(&self, book: &Book, key: &str) -> Expected {
+    fn expected(&self, book: &Book, key: &str) -> Expected {
         let last = Expected::last(book, key);
         self.if_offset.map_or(last, Expected::Offset)
     }
@@ -121,10 +186,64 @@ impl Desk {
         })
     }
 
-    /// Prints what changes and makes it so, unless it is a dry run.
-    pub(super) fn change(&self, changes: &[Change], how: &How) -> Result<(), Failure> {
+    /// Says something under a key, instead of what is there.
+    pub(super) fn say(
+        &self,
+        key: String,
+        value: &Value,
+        how: &How,
+    ) -> Result<Option<i64>, Failure> {
+        let expected = how.expected(&self.book, &key);
+        self.change(&[Change { key, value: Some(value.to_string()), expected }], how)
+    }
+
+    /// Withdraws what is said under a key; that nothing ever was is a failure.
+    pub(super) fn withdraw(&self, key: String, how: &How) -> Result<(), Failure> {
+        let expected = how.expected(&self.book, &key);
+        if expected == Expected::Nothing {
+            return Err(Failure::Failed(format!("{key}: nothing is said of it")));
+        }
+        self.change(&[Change { key, value: None, expected }], how).map(drop)
+    }
+
+    /// Places a hold or an erasure. The same again changes nothing; something else under a name that is
+    /// taken is refused, unless it is to replace it.
+    pub(super) fn place(
+        &self,
+        key: String,
+        value: &Value,
+        replace: bool,
+        how: &How,
+    ) -> Result<Option<i64>, Failure> {
+        match self.book.value(&key) {
+            Some(there) if there == value => {
+                self.change(&[], how)?;
+                return Ok(self.book.offset(&key));
+            }
+            Some(there) if !replace => {
+                return Err(Failure::Failed(format!(
+                    "{key} is there and says something else: {there}; choose another name, or \
+                     --replace it"
+                )));
+            }
+            Some(_) | None => {}
+        }
+        let tenant = value.get("tenant").and_then(Value::as_str).unwrap_or_default();
+        if tenant != "*" && self.book.value(&Kind::Tenant.key(&[tenant])).is_none() {
+            eprintln!("lethe: nothing is known of the tenant {tenant}; {key} is placed");
+        }
+        self.say(key, value, how)
+    }
+
+    /// Prints what changes and makes it so, unless it is a dry run; where the last record lies then.
+    pub(super) fn change(&self, changes: &[Change], how: &How) -> Result<Option<i64>, Failure> {
+        if how.forecast {
+            self.check(changes)?;
+            let forecasts = forecast::of(changes, forecast::DAYS, &how.endpoints, &self.topic)?;
+            return forecast::print_all(&forecasts, self.json).map(|()| None);
+        }
         if how.dry_run || changes.is_empty() {
-            return self.differences(changes);
+            return self.differences(changes).map(|()| None);
         }
         self.check(changes)?;
         if !self.json {
@@ -133,14 +252,15 @@ impl Desk {
         let offsets = self.topic.write(changes, self.now_ms)?;
         let last = offsets.last().copied().unwrap_or_default();
         if how.wait.wait {
-            how.wait.applied(last, &self.topic.inputs()?)?;
+            how.wait.applied(last, &how.endpoints, &self.topic.inputs()?)?;
         }
         if self.json {
-            return self.print_done(changes, &offsets);
+            return self.print_done(changes, &offsets).map(|()| Some(last));
         }
         let count = changes.len();
         let force = if how.wait.wait { ", in force on every partition" } else { "" };
         print(&format!("{count} changed; the last record is at offset {last}{force}\n"))
+            .map(|()| Some(last))
     }
 
     /// Refuses what the processor would refuse, before anything is said of it.

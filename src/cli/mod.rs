@@ -7,6 +7,10 @@ mod bench;
 mod control;
 mod demo;
 mod drain;
+mod endpoints;
+mod erase;
+mod explain;
+mod forecast;
 mod health;
 mod hold;
 mod own;
@@ -65,6 +69,10 @@ enum Verb {
     Terms(terms::Terms),
     #[command(subcommand)]
     Hold(hold::Hold),
+    #[command(subcommand)]
+    Erase(erase::Erase),
+    Explain(explain::Explain),
+    Forecast(forecast::Forecast),
 }
 
 /// Does what the command line asks for.
@@ -82,6 +90,9 @@ pub fn main() -> ExitCode {
         Verb::Policy(verb) => policy::run(&verb),
         Verb::Terms(verb) => terms::run(&verb),
         Verb::Hold(verb) => hold::run(&verb),
+        Verb::Erase(verb) => erase::run(&verb),
+        Verb::Explain(verb) => explain::run(&verb),
+        Verb::Forecast(verb) => forecast::run(&verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

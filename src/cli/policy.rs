@@ -155,19 +155,14 @@ pub(super) fn run(verb: &Policy) -> Result<(), Failure> {
             common.open()?.list(&[Kind::Tenant.prefix(), Kind::Conversation.prefix()])
         }
         Policy::Set(asked) => set(asked),
-        Policy::Remove(asked) => {
-            let desk = asked.common.open()?;
-            let key = asked.whose.key();
-            let expected = asked.how.expected(&desk.book, &key);
-            desk.change(&[Change { key, value: None, expected }], &asked.how)
-        }
+        Policy::Remove(asked) => asked.common.open()?.withdraw(asked.whose.key(), &asked.how),
         Policy::Diff(diff) => {
             let (desk, changes) = diff.files.open(&diff.common)?;
             desk.differences(&changes)
         }
         Policy::Apply(apply) => {
             let (desk, changes) = apply.files.open(&apply.common)?;
-            desk.change(&changes, &apply.how)
+            desk.change(&changes, &apply.how).map(drop)
         }
     }
 }
@@ -194,14 +189,12 @@ fn set(asked: &Set) -> Result<(), Failure> {
         let classes = [("message", message), ("profile", profile)];
         value::tenant(in_force, &classes, effective_at, desk.now_ms)
     };
-    let expected = asked.how.expected(&desk.book, &key);
-    let change = Change { key, value: Some(value.to_string()), expected };
-    desk.change(&[change], &asked.how)
+    desk.say(key, &value, &asked.how).map(drop)
 }
 
 impl Files {
     /// The control topic, and what has to change on it.
-    fn open(&self, common: &Common) -> Result<(Desk, Vec<Change>), Failure> {
+    pub(super) fn open(&self, common: &Common) -> Result<(Desk, Vec<Change>), Failure> {
         let wanted = files::read(&self.path).map_err(|error| Failure::Usage(error.to_string()))?;
         let desk = common.open()?;
         let changes = files::changes(&wanted, &desk.book, self.prune);

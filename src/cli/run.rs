@@ -18,7 +18,7 @@ use super::topics;
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::http::{Server, Shown};
-use crate::pipeline::{self, Shutdown};
+use crate::pipeline::{self, Questions, Shutdown};
 use crate::telemetry::health::{Drain, Health};
 use crate::telemetry::tenants::Tenants;
 use crate::telemetry::{logs, metrics, terminal};
@@ -119,10 +119,15 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         tenants: Arc::clone(&tenants),
         shutdown: Arc::clone(&workers),
     };
+    let questions = Arc::new(Questions::new(settings.pipeline.workers));
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown).await?;
-        let server = server.with_api(settings.pipeline.clone(), settings.http_tokens.clone());
+        let server = server.with_api(
+            settings.pipeline.clone(),
+            settings.http_tokens.clone(),
+            Arc::clone(&questions),
+        );
         let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
@@ -132,7 +137,7 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
         }
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
-        let done = work(settings, &health, tenants, &stop).await;
+        let done = work(settings, &health, tenants, &stop, questions).await;
         if let Err(failure) = &done {
             health.fatal(failure);
         }
@@ -154,6 +159,7 @@ async fn work(
     health: &Arc<Health>,
     tenants: Arc<Tenants>,
     stop: &Stop,
+    questions: Arc<Questions>,
 ) -> Result<(), Failure> {
     let started = pipeline::Started::begin(&settings.pipeline, &stop.workers)
         .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -174,6 +180,7 @@ async fn work(
         tenants,
         settings_check: Box::new(check),
         shutdown: Arc::clone(&stop.workers),
+        questions,
     };
     let worked = tokio::task::spawn_blocking(move || {
         pipeline::go_on(started, settings.pipeline, surroundings)

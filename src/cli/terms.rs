@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::control::{Common, How};
+use super::control::{Common, How, Withdraw};
 use crate::control::key::Kind;
-use crate::control::{Change, value};
+use crate::control::value;
 use crate::error::Failure;
 
 /// Show or change a tenant's terms: transit limit, legal minimum, maximum, the end of its use
@@ -25,7 +25,7 @@ pub(super) enum Terms {
     Set(Set),
     /// Go back to the defaults
     #[command(after_help = "Example:\n  lethe terms remove acme")]
-    Remove(Remove),
+    Remove(Withdraw),
 }
 
 #[derive(Args, Debug)]
@@ -67,27 +67,12 @@ pub(super) struct Set {
     common: Common,
 }
 
-#[derive(Args, Debug)]
-pub(super) struct Remove {
-    /// The tenant
-    tenant: String,
-    #[command(flatten)]
-    how: How,
-    #[command(flatten)]
-    common: Common,
-}
-
 pub(super) fn run(verb: &Terms) -> Result<(), Failure> {
     match verb {
         Terms::Get(asked) => asked.common.open()?.show(&Kind::Terms.key(&[&asked.tenant])),
         Terms::List(common) => common.open()?.list(&[Kind::Terms.prefix()]),
         Terms::Set(asked) => set(asked),
-        Terms::Remove(asked) => {
-            let desk = asked.common.open()?;
-            let key = Kind::Terms.key(&[&asked.tenant]);
-            let expected = asked.how.expected(&desk.book, &key);
-            desk.change(&[Change { key, value: None, expected }], &asked.how)
-        }
+        Terms::Remove(asked) => asked.run(Kind::Terms),
     }
 }
 
@@ -101,7 +86,6 @@ fn set(asked: &Set) -> Result<(), Failure> {
         ("ended_at", asked.ended_at.as_deref()),
         ("effective_at", asked.effective_at.as_deref()),
     ];
-    let value = value::with(desk.book.value(&key), &fields).to_string();
-    let expected = asked.how.expected(&desk.book, &key);
-    desk.change(&[Change { key, value: Some(value), expected }], &asked.how)
+    let value = value::with(desk.book.value(&key), &fields);
+    desk.say(key, &value, &asked.how).map(drop)
 }

@@ -23,7 +23,16 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn every_verb_shows_an_example() {
-    for path in [&["run"][..], &["topics", "plan"], &["topics", "apply"]] {
+    let verbs = [
+        &["run"][..],
+        &["topics", "plan"],
+        &["topics", "apply"],
+        &["erase", "place"],
+        &["erase", "status"],
+        &["explain"],
+        &["forecast"],
+    ];
+    for path in verbs {
         let help = help(path);
         assert!(help.contains("Example") && help.contains("  lethe "), "{help}");
     }

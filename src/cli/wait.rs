@@ -5,23 +5,19 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::endpoints::Endpoints;
 use crate::error::Failure;
-use crate::http::client::{self, AskError};
 use crate::http::status::{self, Status};
 
 /// How often the processes are asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// Whether to wait, and for whom.
+/// Whether to wait, and how long.
 #[derive(Args, Debug)]
 pub(super) struct Wait {
     /// Return once every partition has applied the change: it is in force everywhere then
     #[arg(long)]
     pub(super) wait: bool,
-
-    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", value_delimiter = ',')]
-    endpoints: Vec<String>,
 
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -33,68 +29,68 @@ impl Wait {
     pub(super) fn applied(
         &self,
         offset: i64,
+        endpoints: &Endpoints,
         partitions: &BTreeMap<String, i32>,
     ) -> Result<(), Failure> {
-        let runtime = super::runtime()?;
-        let started = Instant::now();
-        loop {
-            let missing = runtime.block_on(self.missing(offset, partitions));
-            let why = match missing {
-                Ok(missing) if missing.is_empty() => return Ok(()),
-                Ok(missing) => format!(
-                    "{} partitions have not applied it, the first is {}",
-                    missing.len(),
-                    missing.first().map_or("", String::as_str)
-                ),
-                Err(error) => error,
-            };
-            if started.elapsed() > Duration::from_secs(self.wait_seconds) {
-                return Err(Failure::Failed(format!(
+        self.until(|| missing(offset, endpoints, partitions).map(|missing| missing_text(&missing)))
+            .map_err(|why| {
+                Failure::Failed(format!(
                     "offset {offset} of the control topic is written, but not in force everywhere \
                      within {} s: {why}",
                     self.wait_seconds
-                )));
+                ))
+            })
+    }
+
+    /// Waits until nothing is said to be missing; else what was said last.
+    pub(super) fn until(
+        &self,
+        mut look: impl FnMut() -> Result<Option<String>, String>,
+    ) -> Result<(), String> {
+        let started = Instant::now();
+        loop {
+            let why = match look() {
+                Ok(None) => return Ok(()),
+                Ok(Some(missing)) => missing,
+                Err(error) => error,
+            };
+            if started.elapsed() > Duration::from_secs(self.wait_seconds) {
+                return Err(why);
             }
             std::thread::sleep(ASK_EVERY);
         }
     }
+}
 
-    /// The partitions that no process says to have applied it.
-    async fn missing(
-        &self,
-        offset: i64,
-        partitions: &BTreeMap<String, i32>,
-    ) -> Result<BTreeSet<String>, String> {
-        let all = partitions.iter().flat_map(|(topic, &count)| {
-            (0..count).map(move |partition| format!("{topic}/{partition}"))
-        });
-        let mut missing: BTreeSet<String> = all.collect();
-        let mut failed = None;
-        for endpoint in &self.endpoints {
-            match ask(endpoint).await {
-                Ok(statuses) => {
-                    for partition in statuses.into_iter().flat_map(|status| status.partitions) {
-                        if partition.control_offset.is_some_and(|applied| applied > offset) {
-                            missing.remove(&format!("{}/{}", partition.topic, partition.partition));
-                        }
-                    }
-                }
-                Err(error) => failed = Some(format!("{endpoint}: {error}")),
-            }
+fn missing_text(missing: &BTreeSet<String>) -> Option<String> {
+    let first = missing.first()?;
+    Some(format!("{} partitions have not applied it, the first is {first}", missing.len()))
+}
+
+/// The partitions that no process says to have applied the record at an offset.
+fn missing(
+    offset: i64,
+    endpoints: &Endpoints,
+    partitions: &BTreeMap<String, i32>,
+) -> Result<BTreeSet<String>, String> {
+    let mut missing = all(partitions);
+    let asked = endpoints.ask::<Status>(status::PATH, None).map_err(|error| error.to_string())?;
+    for partition in asked.answers.into_iter().flat_map(|status| status.partitions) {
+        if partition.control_offset.is_some_and(|applied| applied > offset) {
+            missing.remove(&format!("{}/{}", partition.topic, partition.partition));
         }
-        match failed {
-            // Whoever does not answer does not matter where the others have it all.
-            Some(why) if !missing.is_empty() => Err(why),
-            Some(_) | None => Ok(missing),
-        }
+    }
+    match asked.failed {
+        // Whoever does not answer does not matter where the others have it all.
+        Some(why) if !missing.is_empty() => Err(why),
+        Some(_) | None => Ok(missing),
     }
 }
 
-async fn ask(endpoint: &str) -> Result<Vec<Status>, AskError> {
-    let mut statuses = Vec::new();
-    for address in client::resolve(endpoint).await? {
-        let body = client::get(address, status::PATH).await?;
-        statuses.push(serde_json::from_slice(&body).map_err(|error| AskError::Body(error.into()))?);
-    }
-    Ok(statuses)
+/// Every partition of these topics, as it is called.
+pub(super) fn all(partitions: &BTreeMap<String, i32>) -> BTreeSet<String> {
+    let all = partitions.iter().flat_map(|(topic, &count)| {
+        (0..count).map(move |partition| format!("{topic}/{partition}"))
+    });
+    all.collect()
 }

@@ -30,8 +30,9 @@ pub const ENVIRONMENT_PREFIX: &str = "LETHE_";
 /// The section whose keys are librdkafka's properties rather than lethe's.
 pub const KAFKA_SECTION: &str = "kafka";
 
-/// Variables that begin like keys but are read elsewhere: the file's path and the log filter.
-const OTHER_VARIABLES: [&str; 2] = ["LETHE_CONFIG", "LETHE_LOG"];
+/// Variables that begin like keys but are read elsewhere: the file's path, the log filter, and the token with
+/// which the verbs ask the processes.
+const OTHER_VARIABLES: [&str; 3] = ["LETHE_CONFIG", "LETHE_LOG", "LETHE_TOKEN"];
 
 /// How variables begin that Kubernetes sets in a pod beside a service named `lethe`.
 const SERVICE_PREFIXES: [&str; 2] = ["LETHE_SERVICE_", "LETHE_PORT"];

@@ -30,6 +30,13 @@ impl Kind {
         }
     }
 
+    /// The kind of a record with this key.
+    #[must_use]
+    pub fn of(key: &str) -> Option<Self> {
+        let all = [Self::Tenant, Self::Conversation, Self::Terms, Self::Hold, Self::Erasure];
+        all.into_iter().find(|kind| key.starts_with(kind.prefix()))
+    }
+
     /// The key of one of its records: of a tenant, a request, or a tenant and its conversation.
     #[must_use]
     pub fn key(self, parts: &[&str]) -> String {

@@ -3,12 +3,14 @@
 //! - [`book`]: what the topic says under each key;
 //! - [`topic`]: reading it whole, and changing it so that no two writers overwrite each other;
 //! - [`key`] and [`value`]: records made of what was asked for;
+//! - [`erasure`]: until when one may not go;
 //! - [`files`]: a directory of records, as a repository keeps them.
 //!
 //! Invariant: what is written here has passed the parser that the processor uses; nothing that it
 //! would refuse gets onto the topic.
 
 pub mod book;
+pub mod erasure;
 pub mod files;
 pub mod key;
 pub mod topic;

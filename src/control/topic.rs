@@ -16,7 +16,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::book::Book;
+use super::book::{Book, Entry};
+use super::erasure;
+use super::value::time;
 use crate::pipeline::kafka::{self, RdKafka, RdLog, config};
 use crate::pipeline::seam::{
     Bounds, Fault, Kafka as _, LogId, LogPolled, LogReader as _, Reading, Role,
@@ -53,6 +55,14 @@ pub enum ControlError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// An erasure is to go while it could still be needed.
+    #[error("{key} may not be withdrawn or narrowed: {}", needed(*until_ms))]
+    Needed {
+        /// Its key.
+        key: String,
+        /// Until when a late arrival could still be stored (Unix ms); none: without end.
+        until_ms: Option<i64>,
+    },
     /// Kafka cannot be reached, or does not allow it.
     #[error("{0}")]
     Kafka(String),
@@ -67,7 +77,7 @@ impl From<Fault> for ControlError {
 /// Which record a change replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// None: nothing was ever said under the key.
+    /// None: nothing is said under the key.
     Nothing,
     /// The one at this offset of the control topic.
     Offset(i64),
@@ -200,6 +210,7 @@ impl ControlTopic {
         let book = self.read(now_ms)?;
         for change in changes {
             expect(change, &book)?;
+            erasure::may_go(change, &book, now_ms)?;
         }
         match self.commit(&producer, changes) {
             Ok(()) => Ok(Some(producer.context().take())),
@@ -245,10 +256,29 @@ pub fn check(change: &Change, now_ms: i64) -> Result<(), ControlError> {
 
 fn expect(change: &Change, book: &Book) -> Result<(), ControlError> {
     let found = Expected::last(book, &change.key);
-    if change.expected == Expected::Anything || change.expected == found {
+    let nothing = book.get(&change.key).is_none_or(Entry::is_withdrawn);
+    let is_as_expected = match change.expected {
+        Expected::Anything => true,
+        Expected::Nothing => nothing,
+        Expected::Offset(_) => change.expected == found,
+    };
+    if is_as_expected {
         return Ok(());
     }
     Err(ControlError::Conflict { key: change.key.clone(), expected: change.expected, found })
+}
+
+fn needed(until_ms: Option<i64>) -> String {
+    match until_ms {
+        Some(until_ms) => {
+            format!("until {} what it covers could still arrive late and be stored", time(until_ms))
+        }
+        None => {
+            "what it covers could be stored without end; one that stands is bounded first, with \
+                 a time"
+                .to_owned()
+        }
+    }
 }
 
 /// Whether another writer has initialised the transactional id since.

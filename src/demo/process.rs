@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::LOOK;
 use crate::config::Settings;
 use crate::http::{Server, Shown};
-use crate::pipeline::{self, Shutdown, Surroundings};
+use crate::pipeline::{self, Questions, Shutdown, Surroundings};
 use crate::telemetry::health::{Health, Readiness};
 use crate::telemetry::tenants::Tenants;
 use crate::telemetry::{metrics, names};
@@ -74,6 +74,7 @@ impl Lethe {
             // The embedded broker never removes a control record, and has no settings to ask for.
             settings_check: Box::new(|| Some(Ok(()))),
             shutdown: Arc::clone(&shutdown),
+            questions: Arc::new(Questions::new(settings.pipeline.workers)),
         };
         let pipeline = thread::Builder::new()
             .name("lethe".to_owned())

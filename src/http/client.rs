@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer may take for which records are counted: what the server allows, and a little.
+const COUNTED_WITHIN: Duration = Duration::from_secs(35);
 /// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
@@ -30,7 +32,7 @@ pub enum AskError {
     #[error("{0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
     /// It took too long.
-    #[error("no answer within 5 s")]
+    #[error("no answer in time")]
     Late(#[from] tokio::time::error::Elapsed),
     /// It says no.
     #[error("{status}: {body}")]
@@ -55,7 +57,7 @@ pub async fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, AskError> {
 /// # Errors
 /// Nobody answers, or the answer is no.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
-    timeout(ANSWER_WITHIN, ask(Method::GET, address, path)).await?
+    timeout(ANSWER_WITHIN, ask(Method::GET, address, path, &Call::default())).await?
 }
 
 /// Asks for something to be done.
@@ -63,17 +65,44 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
 /// # Errors
 /// Nobody answers, or the answer is no.
 pub async fn post(address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
-    timeout(ANSWER_WITHIN, ask(Method::POST, address, path)).await?
+    timeout(ANSWER_WITHIN, ask(Method::POST, address, path, &Call::default())).await?
 }
 
-async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<Bytes, AskError> {
+/// What comes with a question to the admin API.
+#[derive(Clone, Default)]
+pub struct Call {
+    /// The bearer token.
+    pub token: Option<String>,
+    /// The body; none: it is a GET.
+    pub body: Option<String>,
+}
+
+/// Asks the admin API of a process: for what its partitions know, which may take a while.
+///
+/// # Errors
+/// Nobody answers, or the answer is no.
+pub async fn call(address: SocketAddr, path: &str, call: &Call) -> Result<Bytes, AskError> {
+    let method = if call.body.is_some() { Method::POST } else { Method::GET };
+    timeout(COUNTED_WITHIN, ask(method, address, path, call)).await?
+}
+
+async fn ask(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    call: &Call,
+) -> Result<Bytes, AskError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path);
     let request = request.header(header::HOST, address.to_string());
-    let request =
-        request.body(Empty::<Bytes>::new()).map_err(|error| AskError::Body(error.into()))?;
+    let request = match &call.token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    };
+    let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
+    let request = request.body(body).map_err(|error| AskError::Body(error.into()))?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);

@@ -4,6 +4,7 @@
 //! Invariant: no connection can hold the server up. Their number, the time that a request may take
 //! to arrive and the time that a connection may live are bounded.
 
+pub mod answer;
 mod api;
 pub mod client;
 pub mod drain;

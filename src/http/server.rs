@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::api::{self, Api};
 use super::drain::Caller;
 use super::{Shown, pages};
+use crate::pipeline::Questions;
 use crate::pipeline::settings::PipelineSettings;
 
 /// Connections at a time: a load balancer, Prometheus and some people; each costs some 20 KiB.
@@ -67,8 +68,13 @@ impl Server {
     ///
     /// # Errors
     /// The system does not tell where it listens.
-    pub fn with_api(self, settings: PipelineSettings, tokens: Option<PathBuf>) -> io::Result<Self> {
-        let api = Api::new(settings, self.address()?, tokens);
+    pub fn with_api(
+        self,
+        settings: PipelineSettings,
+        tokens: Option<PathBuf>,
+        questions: Arc<Questions>,
+    ) -> io::Result<Self> {
+        let api = Api::new(settings, self.address()?, tokens, questions);
         Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
     }
 

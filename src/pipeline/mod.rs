@@ -7,10 +7,12 @@
 //! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
+//! - [`questions`]: what the workers are asked beside their work.
 //! - [`run`]: all of it, in threads.
 //!
 //! Invariant: content goes from the consumer to the producer and nowhere else.
 
+mod answers;
 mod assignment;
 mod audit;
 mod census;
@@ -27,6 +29,7 @@ mod outputs;
 mod partition;
 pub mod progress;
 mod provenance;
+pub mod questions;
 mod restore;
 mod room;
 mod run;
@@ -44,6 +47,7 @@ pub mod worker;
 
 pub use control_reader::SettingsCheck;
 pub use error::PipelineError;
+pub use questions::Questions;
 pub use run::{Surroundings, go_on, run};
 pub use settings::{Beginning, PipelineSettings, Topics};
 pub use shutdown::Shutdown;

@@ -11,6 +11,7 @@ use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
+use super::questions::Questions;
 use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{BACKOFF_MAX, BACKOFF_MIN, LAG_EVERY, PipelineSettings};
 use super::shutdown::Shutdown;
@@ -30,6 +31,8 @@ pub struct Surroundings {
     pub settings_check: SettingsCheck,
     /// The wish to stop; a thread that cannot go on has it too.
     pub shutdown: Arc<Shutdown>,
+    /// What the workers are asked; made for as many workers as the settings say.
+    pub questions: Arc<Questions>,
 }
 
 /// Runs until it is told to stop, or until something is wrong that an operator has to mend.
@@ -50,7 +53,7 @@ pub fn go_on(
     settings: PipelineSettings,
     surroundings: Surroundings,
 ) -> Result<(), PipelineError> {
-    let Surroundings { health, tenants, settings_check: check, shutdown } = surroundings;
+    let Surroundings { health, tenants, settings_check: check, shutdown, questions } = surroundings;
     let settings = Arc::new(settings);
     let (directory, kafka) = started.finish(&settings, &shutdown)?;
     let Some(kafka) = kafka else { return Ok(()) };
@@ -63,6 +66,7 @@ pub fn go_on(
         tenants,
         shelf: Arc::default(),
         rejoin: Arc::default(),
+        questions,
         settings,
     };
     tracing::info!(

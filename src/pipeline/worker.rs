@@ -11,12 +11,14 @@ use std::time::Duration;
 use lethe_engine::Class;
 use lethe_state::Memory;
 
+use super::answers::Answering;
 use super::clock::{HostClock, Now, Time};
 use super::control::ControlLog;
 use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
 use super::partition::Stage;
 use super::progress::Progress;
+use super::questions::Questions;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
@@ -48,6 +50,8 @@ pub struct Shared {
     pub shelf: Arc<Shelf>,
     /// Which worker is to join the group anew.
     pub rejoin: Arc<Rejoin>,
+    /// What the workers are asked beside their work.
+    pub questions: Arc<Questions>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -69,6 +73,9 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) tenants: Arc<Tenants>,
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
+    pub(super) questions: Arc<Questions>,
+    /// What it was asked and has not answered yet.
+    pub(super) answering: Option<Answering>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
     /// It gives up its place in the group, to take one anew, until this moment at the latest.
@@ -130,6 +137,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             tenants: shared.tenants,
             shelf: shared.shelf,
             rejoin: shared.rejoin,
+            questions: shared.questions,
+            answering: None,
             given: false,
             leaving_until: None,
             progress: shared.progress,
@@ -193,6 +202,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if self.is_due(now) {
             self.finish_batch(now)?;
         }
+        self.answer_step(now)?;
         self.report(now)?;
         Ok(Next::Now)
     }
@@ -312,7 +322,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring(now) || self.desk.batch.urgent {
+        if self.is_restoring(now) || self.desk.batch.urgent || self.is_asked() {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;

@@ -23,6 +23,7 @@ mod policies;
 mod privacy;
 mod profiles;
 mod program;
+mod questions;
 mod restarts;
 mod rights;
 mod security;

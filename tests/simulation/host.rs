@@ -8,6 +8,7 @@ use std::time::Duration;
 use lethe::pipeline::control::ControlLog;
 use lethe::pipeline::control_reader::{ControlReader, Topic};
 use lethe::pipeline::progress::Progress;
+use lethe::pipeline::questions::Questions;
 use lethe::pipeline::seam::{Fault as Failure, Kafka, PartitionId, Reading};
 use lethe::pipeline::settings::{Beginning, PipelineSettings, Portions, Topics};
 use lethe::pipeline::worker::{Shared, Worker};
@@ -159,6 +160,7 @@ impl World {
             shelf: Arc::default(),
             tenants: Arc::new(Tenants::new(0)),
             rejoin: Arc::default(),
+            questions: Arc::new(Questions::new(worker_count)),
         };
         let kafka = shared(SimKafka::new(node.clone(), instance));
         let made = unless_crashed(|| {

@@ -3,10 +3,14 @@
 //! Invariant: nothing is written, and the answer is the one that [`verdict()`] would act on.
 
 use super::engine::Engine;
-use super::{Case, Effects, PolicyOffset};
-use crate::ledger::{Entry, Ledger, State};
+use super::{Budget, Case, Effects, PolicyOffset};
+use crate::ledger::key::{self, tag};
+use crate::ledger::{Entry, Ledger, Rows, State};
 use crate::policy::{Decider, End, Facts, Keep, Reason, Verdict, conversation_of, verdict};
 use crate::{Class, Storage};
+
+/// So many rows are read at once.
+const SLICE_ROWS_MAX: usize = 1_024;
 
 /// A control record that decides, or none: the defaults do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +186,60 @@ fn first_end(
     match entry.storage {
         Storage::Stored => Reason::Expired,
         Storage::Transit => Reason::Undelivered,
+    }
+}
+
+/// Where a search for a message without its sent time has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// The sent times under which something is known of it (Unix ms).
+    pub times_ms: Vec<i64>,
+    /// Where to go on; none: all of the tenant's rows were read.
+    pub position: Option<Vec<u8>>,
+}
+
+impl Engine {
+    /// Looks a message up whose sent time is not known: reads on through its tenant's rows.
+    pub fn search<L: Ledger>(
+        &self,
+        ledger: &mut L,
+        tenant: &str,
+        id: &str,
+        budget: &mut Budget,
+        mut so_far: Search,
+    ) -> Result<Search, L::Error> {
+        let mut from = so_far.position.take().unwrap_or_default();
+        if from.is_empty() {
+            key::prefix(tag::KEPT, tenant, &mut from);
+        }
+        let mut rows = Rows::default();
+        loop {
+            if budget.rows == 0 {
+                so_far.position = Some(from);
+                return Ok(so_far);
+            }
+            let family = from.first().copied().unwrap_or(tag::KEPT);
+            let mut to = Vec::new();
+            key::prefix(family, tenant, &mut to);
+            key::end_of_prefix(&mut to);
+            let rows_max = SLICE_ROWS_MAX.min(budget.rows);
+            ledger.scan(&from, &to, rows_max, &mut rows)?;
+            budget.rows = budget.rows.saturating_sub(rows.len().max(1));
+            for (row, _) in rows.iter() {
+                let home = key::read_home(row)?;
+                if home.id == id && !so_far.times_ms.contains(&home.time_ms) {
+                    so_far.times_ms.push(home.time_ms);
+                }
+                from.clear();
+                from.extend_from_slice(row);
+                from.push(0);
+            }
+            match family {
+                _ if rows.len() == rows_max => {}
+                tag::KEPT => key::prefix(tag::ENTRY, tenant, &mut from),
+                _ => return Ok(so_far),
+            }
+        }
     }
 }
 

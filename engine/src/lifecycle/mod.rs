@@ -18,7 +18,7 @@ mod version;
 pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
 pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
-pub use explain::{Deciding, Explanation};
+pub use explain::{Deciding, Explanation, Search};
 pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;
 

@@ -146,6 +146,12 @@ impl ControlRecord {
         self.body.as_deref()
     }
 
+    /// What it says, parsed; none: it withdraws what was said, or is refused.
+    #[must_use]
+    pub fn statement(&self) -> Option<Statement> {
+        self.subject().ok()?.statement(self.body()?).ok()
+    }
+
     pub(crate) fn subject(&self) -> Result<&Subject, Refused> {
         self.parsed.as_ref().map(|(subject, _)| subject).map_err(|why| *why)
     }

@@ -1,4 +1,4 @@
-//! `/v1/…`: what the command line can do, over HTTP: policies, terms, holds.
+//! `/v1/…`: what the command line can do, over HTTP: policies, terms, holds, erasures, and questions.
 //!
 //! Each resource is a record of the control topic: its body is the record's value, its ETag the
 //! record's offset. Errors are problem details (RFC 9457).
@@ -7,6 +7,7 @@
 //! writers do not overwrite each other; who may do what is decided in `auth` alone; requests are
 //! bounded in size, number and time.
 
+mod ask;
 mod auth;
 mod openapi;
 mod problem;
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::control::{ControlError, ControlTopic};
+use crate::pipeline::Questions;
 use crate::pipeline::settings::PipelineSettings;
 use auth::Doors;
 use problem::Problem;
@@ -42,6 +44,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Api {
     settings: PipelineSettings,
     doors: Doors,
+    questions: Arc<Questions>,
     turns: Semaphore,
     /// Made at the first request, and again after a failure.
     topic: Mutex<Option<Arc<ControlTopic>>>,
@@ -53,10 +56,12 @@ impl Api {
         settings: PipelineSettings,
         listens: SocketAddr,
         tokens: Option<PathBuf>,
+        questions: Arc<Questions>,
     ) -> Self {
         Self {
             settings,
             doors: Doors::new(listens, tokens),
+            questions,
             turns: Semaphore::new(CALLS_MAX),
             topic: Mutex::default(),
         }
@@ -104,7 +109,7 @@ impl Api {
 /// The routes of the API.
 pub(super) fn router(api: Arc<Api>) -> Router {
     let mut router = Router::new().route("/v1/openapi.json", get(openapi::show));
-    for (path, methods) in records::routes() {
+    for (path, methods) in records::routes().into_iter().chain(ask::routes()) {
         router = router.route(path, methods);
     }
     router

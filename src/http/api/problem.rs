@@ -40,6 +40,7 @@ impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let status = match &error {
             ControlError::Conflict { .. } => StatusCode::PRECONDITION_FAILED,
+            ControlError::Needed { .. } => StatusCode::CONFLICT,
             ControlError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ControlError::Kafka(_) => StatusCode::BAD_GATEWAY,
         };

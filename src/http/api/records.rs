@@ -21,7 +21,7 @@ type Asked = State<Arc<Api>>;
 type Parts = Path<Vec<(String, String)>>;
 
 /// The pages of the resources.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 7] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 9] {
     [
         ("/v1/policies", all(Kind::Tenant)),
         ("/v1/policies/{tenant}", one(Kind::Tenant)),
@@ -30,6 +30,8 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 7] {
         ("/v1/terms/{tenant}", one(Kind::Terms)),
         ("/v1/holds", all(Kind::Hold)),
         ("/v1/holds/{id}", one(Kind::Hold)),
+        ("/v1/erasures", all(Kind::Erasure)),
+        ("/v1/erasures/{id}", one(Kind::Erasure)),
     ]
 }
 
@@ -83,16 +85,8 @@ async fn replace(
     let value = body.map(|body| String::from_utf8(body.into())).transpose();
     let value = value.map_err(|_| unprocessable("the value is not UTF-8"))?;
     let withdrawn = value.is_none();
-    let written = api.with_topic(move |topic| {
-        // "Only if there is nothing" holds for what was withdrawn, too.
-        let book = topic.read(now_ms())?;
-        let gone = book.get(&key).is_some_and(Entry::is_withdrawn);
-        let expected = match expected {
-            Expected::Nothing if gone => Expected::last(&book, &key),
-            other @ (Expected::Nothing | Expected::Offset(_) | Expected::Anything) => other,
-        };
-        topic.write(&[Change { key, value, expected }], now_ms())
-    });
+    let change = Change { key, value, expected };
+    let written = api.with_topic(move |topic| topic.write(&[change], now_ms()));
     let offset = written.await?.first().copied().unwrap_or_default();
     let status = match (withdrawn, expected) {
         (true, _) => StatusCode::NO_CONTENT,

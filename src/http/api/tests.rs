@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{openapi, records};
+use super::{ask, openapi, records};
 
 #[test]
 fn the_document_lists_the_routes_and_nothing_else() {
@@ -11,6 +11,7 @@ fn the_document_lists_the_routes_and_nothing_else() {
     let mut listed: Vec<&str> =
         document.get("paths").unwrap().as_object().unwrap().keys().map(String::as_str).collect();
     let mut routed: Vec<&str> = records::routes().iter().map(|(path, _)| *path).collect();
+    routed.extend(ask::routes().iter().map(|(path, _)| *path));
     listed.sort_unstable();
     routed.sort_unstable();
     assert_eq!(listed, routed);

@@ -1,0 +1,95 @@
+//! Where the processes are, and what all of them answer together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+
+use super::wait;
+use crate::error::Failure;
+use crate::http::answer::Partition;
+use crate::http::client::{self, AskError, Call};
+
+/// The processes of the group.
+#[derive(Args, Debug)]
+pub(super) struct Endpoints {
+    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", value_delimiter = ',')]
+    endpoints: Vec<String>,
+
+    /// The token for their admin API, where they ask for one
+    #[arg(long, value_name = "TOKEN", env = "LETHE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// What the processes answered.
+pub(super) struct Asked<T> {
+    pub(super) answers: Vec<T>,
+    /// Why the last of those that did not answer did not.
+    pub(super) failed: Option<String>,
+}
+
+impl Endpoints {
+    /// Asks every process; a body makes it a POST.
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Asked<T>, Failure> {
+        let call = Call { token: self.token.clone(), body };
+        super::runtime()?.block_on(async {
+            let mut asked = Asked { answers: Vec::new(), failed: None };
+            for endpoint in &self.endpoints {
+                if let Err(error) = one(endpoint, path, &call, &mut asked.answers).await {
+                    asked.failed = Some(format!("{endpoint}: {error}"));
+                }
+            }
+            Ok(asked)
+        })
+    }
+
+    /// The same; nobody's answer is a failure.
+    pub(super) fn answers<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Vec<T>, Failure> {
+        let asked = self.ask(path, body)?;
+        match asked.failed {
+            Some(why) if asked.answers.is_empty() => Err(Failure::Failed(why)),
+            Some(_) | None => Ok(asked.answers),
+        }
+    }
+}
+
+/// Asks every address behind a name.
+async fn one<T: DeserializeOwned>(
+    endpoint: &str,
+    path: &str,
+    call: &Call,
+    answers: &mut Vec<T>,
+) -> Result<(), AskError> {
+    for address in client::resolve(endpoint).await? {
+        let body = client::call(address, path, call).await?;
+        answers.push(serde_json::from_slice(&body).map_err(|error| AskError::Body(error.into()))?);
+    }
+    Ok(())
+}
+
+/// Fails unless all of these partitions have answered: what is not whole is not to be believed.
+pub(super) fn all_answered<'p>(
+    partitions: &BTreeMap<String, i32>,
+    answered: impl Iterator<Item = &'p Partition>,
+) -> Result<(), Failure> {
+    let mut missing: BTreeSet<String> = wait::all(partitions);
+    for Partition { topic, partition } in answered {
+        missing.remove(&format!("{topic}/{partition}"));
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(Failure::Failed(format!(
+            "{} partitions have not answered, the first is {first}: --endpoints names every process",
+            missing.len()
+        ))),
+    }
+}

@@ -1,0 +1,354 @@
+//! What a process answers of its partitions, as JSON: to be put together with what the others answer.
+//!
+//! Invariant: no content, for none is known.
+
+use std::collections::BTreeMap;
+
+use lethe_engine::ledger::ErasureRow;
+use lethe_engine::lifecycle::{Deciding, Ends, Explanation, Forecast};
+use lethe_engine::policy::Keep;
+use serde::{Deserialize, Serialize};
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its input topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+}
+
+/// What holds for a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The partitions that were asked.
+    pub partitions: Vec<Partition>,
+    /// What they know.
+    pub found: Vec<Found>,
+}
+
+/// What a partition knows of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Where.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Its sent or update time (Unix ms).
+    pub at_ms: Option<i64>,
+    /// What holds.
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+/// What holds for a record under one time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Standing {
+    /// Its content is out.
+    Kept {
+        /// `in` or `out`.
+        storage: String,
+        /// When that ends (Unix ms); none: without end.
+        until_ms: Option<i64>,
+        /// By which rule.
+        reason: String,
+        /// Of which record.
+        by: By,
+    },
+    /// It has ended, and something keeps it.
+    Waits {
+        /// `in` or `out`.
+        storage: String,
+        /// By which rule it ended.
+        reason: String,
+        /// Of which record.
+        by: By,
+        /// What keeps it: `hold`, `stop` or `minimum`.
+        keep: String,
+        /// Until when (Unix ms), where that is known.
+        keep_until_ms: Option<i64>,
+        /// Of which record.
+        kept_by: By,
+    },
+    /// It is over; why, as far as still known.
+    Over {
+        /// The rule.
+        reason: Option<String>,
+        /// Of which record.
+        by: Option<By>,
+    },
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// A control record; no key: what holds where nobody said anything.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct By {
+    /// Its key.
+    pub key: Option<String>,
+    /// Its offset.
+    pub offset: Option<i64>,
+}
+
+impl From<Deciding> for By {
+    fn from(Deciding { key, offset }: Deciding) -> Self {
+        Self { key, offset }
+    }
+}
+
+impl From<Explanation> for Standing {
+    fn from(explanation: Explanation) -> Self {
+        match explanation {
+            Explanation::Unknown => Self::Unknown,
+            Explanation::Kept { storage, until_ms, reason, by } => Self::Kept {
+                storage: storage.tag().to_owned(),
+                until_ms,
+                reason: reason.name().to_owned(),
+                by: by.into(),
+            },
+            Explanation::Waits { storage, reason, by, keep, kept_by } => {
+                let (keep, keep_until_ms) = match keep {
+                    Keep::Stop { .. } => ("stop", None),
+                    Keep::Hold { .. } => ("hold", None),
+                    Keep::Minimum { until_ms } => ("minimum", Some(until_ms)),
+                };
+                Self::Waits {
+                    storage: storage.tag().to_owned(),
+                    reason: reason.name().to_owned(),
+                    by: by.into(),
+                    keep: keep.to_owned(),
+                    keep_until_ms,
+                    kept_by: kept_by.into(),
+                }
+            }
+            Explanation::Over { reason } => {
+                let (reason, by) =
+                    reason.map(|(reason, by)| (reason.name().to_owned(), by)).unzip();
+                Self::Over { reason, by: by.map(By::from) }
+            }
+        }
+    }
+}
+
+impl Explained {
+    /// Takes in what others answer. Of a record that somebody has, the others know nothing worth
+    /// saying; that it is over by its age, everybody says.
+    pub fn add(&mut self, other: Self) {
+        self.partitions.extend(other.partitions);
+        self.found.extend(other.found);
+        let says = |found: &Found| match &found.standing {
+            Standing::Kept { .. } | Standing::Waits { .. } => 2,
+            Standing::Over { reason: Some(_), .. } => 2,
+            Standing::Over { reason: None, .. } => 1,
+            Standing::Unknown => 0,
+        };
+        let most = self.found.iter().map(says).max().unwrap_or_default();
+        self.found.retain(|found| says(found) == most && most > 0);
+        if most == 1 {
+            self.found.truncate(1);
+        }
+    }
+}
+
+/// What changes would end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecasts {
+    /// The partitions that were counted.
+    pub partitions: Vec<Partition>,
+    /// What they hold.
+    pub forecasts: Vec<OfTenant>,
+}
+
+/// What becomes of a tenant's records of a class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfTenant {
+    /// Whose; `*`: of all.
+    pub tenant: String,
+    /// Of which class.
+    pub class: String,
+    /// As things are.
+    pub as_is: Counts,
+    /// With the changes.
+    pub proposed: Counts,
+}
+
+/// How many records end when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// At once.
+    pub now: u64,
+    /// Have ended, and are kept by a hold or the minimum.
+    pub kept: u64,
+    /// On each of the days ahead.
+    pub by_day: Vec<u64>,
+    /// Later, or never.
+    pub later: u64,
+}
+
+impl Forecasts {
+    /// Takes in what others answer.
+    pub fn add(&mut self, other: Self) {
+        self.partitions.extend(other.partitions);
+        for one in other.forecasts {
+            self.count(&one.tenant, &one.class, (&one.as_is, &one.proposed));
+        }
+    }
+
+    /// Takes in what a partition counted.
+    pub(super) fn take(&mut self, tenant: &str, class: &str, forecast: &Forecast) {
+        let (as_is, proposed) = ((&forecast.as_is).into(), (&forecast.proposed).into());
+        self.count(tenant, class, (&as_is, &proposed));
+    }
+
+    fn count(&mut self, tenant: &str, class: &str, (as_is, proposed): (&Counts, &Counts)) {
+        let same = |known: &&mut OfTenant| known.tenant == tenant && known.class == class;
+        if let Some(known) = self.forecasts.iter_mut().find(same) {
+            known.as_is.add(as_is);
+            known.proposed.add(proposed);
+        } else {
+            let (tenant, class) = (tenant.to_owned(), class.to_owned());
+            let (as_is, proposed) = (as_is.clone(), proposed.clone());
+            self.forecasts.push(OfTenant { tenant, class, as_is, proposed });
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.now += other.now;
+        self.kept += other.kept;
+        self.later += other.later;
+        let days = self.by_day.len().max(other.by_day.len());
+        self.by_day.resize(days, 0);
+        for (day, count) in self.by_day.iter_mut().zip(&other.by_day) {
+            *day += count;
+        }
+    }
+}
+
+impl From<&Ends> for Counts {
+    fn from(Ends { now, kept, by_day, later }: &Ends) -> Self {
+        Self { now: *now, kept: *kept, by_day: by_day.clone(), later: *later }
+    }
+}
+
+/// How far an erasure is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// In each partition that was asked.
+    pub partitions: Vec<InPartition>,
+}
+
+/// How far an erasure is in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPartition {
+    /// Which one.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Of which class it is.
+    pub class: String,
+    /// The erasure's control record; none: the partition has not applied it.
+    pub offset: Option<i64>,
+    /// When it was through (Unix ms); none: it is not.
+    pub done_at_ms: Option<i64>,
+    /// What was found.
+    #[serde(flatten)]
+    pub found: Erased,
+}
+
+/// What an erasure found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Records that it ended.
+    pub ended: u64,
+    /// Records that have ended, and that a hold keeps.
+    pub held: u64,
+    /// Records that have ended, and that the legal minimum keeps.
+    pub minimum: u64,
+    /// The earliest sent time of them (Unix ms).
+    pub first_ms: Option<i64>,
+    /// The latest (Unix ms).
+    pub last_ms: Option<i64>,
+}
+
+impl Erased {
+    pub(super) fn of(row: &ErasureRow) -> Self {
+        let counts = row.counts;
+        Self {
+            ended: counts.ended,
+            held: counts.held,
+            minimum: counts.minimum,
+            first_ms: counts.first_ms,
+            last_ms: counts.last_ms,
+        }
+    }
+}
+
+impl Progress {
+    /// What all partitions have found, by class.
+    #[must_use]
+    pub fn by_class(&self) -> BTreeMap<&str, Erased> {
+        let mut classes: BTreeMap<&str, Erased> = BTreeMap::new();
+        for InPartition { class, found, .. } in &self.partitions {
+            let sum = classes.entry(class).or_default();
+            sum.ended += found.ended;
+            sum.held += found.held;
+            sum.minimum += found.minimum;
+            sum.first_ms = sum.first_ms.into_iter().chain(found.first_ms).min();
+            sum.last_ms = sum.last_ms.max(found.last_ms);
+        }
+        classes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(partition: i32, standing: Standing) -> Explained {
+        let partition = Partition { topic: "im.messages".to_owned(), partition };
+        let at = partition.clone();
+        Explained {
+            partitions: vec![partition],
+            found: vec![Found { partition: at, at_ms: Some(1), standing }],
+        }
+    }
+
+    fn over(reason: Option<&str>) -> Standing {
+        Standing::Over { reason: reason.map(str::to_owned), by: None }
+    }
+
+    #[test]
+    fn who_has_the_record_is_believed() {
+        let mut all = Explained::default();
+        for (partition, standing) in [(0, Standing::Unknown), (1, over(None)), (2, over(None))] {
+            all.add(found(partition, standing));
+        }
+        assert_eq!((all.partitions.len(), all.found.len()), (3, 1), "over, said once");
+        all.add(found(3, over(Some("erased"))));
+        let places: Vec<i32> = all.found.iter().map(|found| found.partition.partition).collect();
+        assert_eq!(places, [3]);
+    }
+
+    #[test]
+    fn counts_are_summed() {
+        let counts = |now| Counts { now, kept: 1, by_day: vec![2], later: 3 };
+        let one = |tenant: &str, now| Forecasts {
+            partitions: Vec::new(),
+            forecasts: vec![OfTenant {
+                tenant: tenant.to_owned(),
+                class: "message".to_owned(),
+                as_is: Counts::default(),
+                proposed: counts(now),
+            }],
+        };
+        let mut all = Forecasts::default();
+        all.add(one("a", 4));
+        all.add(one("b", 1));
+        all.add(one("a", 6));
+        let now: Vec<u64> = all.forecasts.iter().map(|one| one.proposed.now).collect();
+        assert_eq!(now, [10, 1]);
+        let twice = Counts { now: 10, kept: 2, by_day: vec![4], later: 6 };
+        assert_eq!(all.forecasts.first().map(|one| &one.proposed), Some(&twice));
+    }
+}
