@@ -101,6 +101,11 @@ pub trait Kafka {
     /// implementation. Without [`Capabilities::delete_records`] it is not called.
     fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
+    /// Whether the broker has refused to remove records when it was last asked.
+    fn refuses_removals(&self) -> bool {
+        false
+    }
+
     /// Who is in the group and what each has, where the broker tells it and the group is at rest.
     fn roster(&self) -> Result<Option<Roster>, Fault> {
         Ok(None)

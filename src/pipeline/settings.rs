@@ -41,8 +41,11 @@ pub const CLOCK_RECORDS: usize = 64;
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
 /// Snapshot bytes of one transaction: some 20 ms to read, encode and write.
 pub const SNAPSHOT_SLICE_BYTES: usize = 2 << 20;
-/// A snapshot older than this is replaced, because its ledger may have become small since.
-pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+/// A snapshot is replaced in time, because its ledger may have become small since (what ends leaves no
+/// deltas to speak of): not before this.
+pub const SNAPSHOT_AGE_MS_MIN: u64 = 10 * 60 * 1000;
+/// And not before it could have been written at this pace: so much a partition this may cost, at most.
+pub const SNAPSHOT_RENEWAL_BYTES_A_MS: u64 = 256;
 /// How often the length of changelogs is looked at.
 pub const UPKEEP_EVERY: Duration = Duration::from_millis(250);
 /// Rows of books that one look at them reads for the metrics: some milliseconds.

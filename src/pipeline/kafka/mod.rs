@@ -233,6 +233,10 @@ impl Kafka for RdKafka {
         }
     }
 
+    fn refuses_removals(&self) -> bool {
+        self.remover.get().is_some_and(Remover::is_refused)
+    }
+
     fn roster(&self) -> Result<Option<Roster>, Fault> {
         if self.settings.embedded_broker {
             return Ok(None);
