@@ -17,9 +17,6 @@ const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Which part of the write buffers a restore may fill with deltas that wait for their snapshot.
 const AHEAD_SHARE: usize = 2;
 
-/// The same in bytes where everything happens in step: so little that some have to be read again.
-const AHEAD_BYTES_IN_STEP: usize = 1024;
-
 /// The block cache and the write buffers of all stores of a process.
 ///
 /// Write buffers are charged to the cache: together they stay at about the sum of both sizes, and what the
@@ -49,10 +46,10 @@ impl Memory {
     }
 
     /// What RocksDB does on threads of its own is done when a call to a store returns, and it compacts after few
-    /// flushes: for tests whose runs repeat.
+    /// flushes: for tests whose runs repeat. Restores have so much room for deltas that wait for their snapshot.
     #[must_use]
-    pub fn in_step(self) -> Self {
-        Self { in_step: true, ahead: Room::new(AHEAD_BYTES_IN_STEP), ..self }
+    pub fn in_step(self, ahead_bytes: usize) -> Self {
+        Self { in_step: true, ahead: Room::new(ahead_bytes), ..self }
     }
 
     /// Bytes that blocks and write buffers take at the moment.

@@ -86,7 +86,11 @@ impl Call {
 
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
-        if matches!(self, Self::SendEnd | Self::Remove | Self::LogRewind) { 4 } else { 1 }
+        match self {
+            Self::LogRewind => 6,
+            Self::SendEnd | Self::Remove => 4,
+            _ => 1,
+        }
     }
 
     /// What leads to a call that is rare by itself.
