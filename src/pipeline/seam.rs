@@ -101,6 +101,11 @@ pub trait Kafka {
     /// implementation. Without [`Capabilities::delete_records`] it is not called.
     fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
+    /// How many members another group has; none: the brokers do not tell.
+    fn members(&self, _group: &str) -> Result<Option<usize>, Fault> {
+        Ok(Some(0))
+    }
+
     /// Whether the broker has refused to remove records when it was last asked.
     fn refuses_removals(&self) -> bool {
         false

@@ -244,6 +244,10 @@ impl Kafka for RdKafka {
         group::roster(&self.settings, &self.whole)
     }
 
+    fn members(&self, group: &str) -> Result<Option<usize>, Fault> {
+        group::members(group, &self.whole)
+    }
+
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {
         RdInput::create(&self.settings, &self.instance, worker, Arc::clone(&self.reach))
     }
