@@ -6,14 +6,16 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lethe_state::{Memory, Remedy, StateError, Store};
 
-use super::clock::{HostClock, SystemClock};
+use super::clock::{HostClock, StepBack, SystemClock};
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
 use super::questions::Questions;
 use super::seam::{Fault, Kafka, Reading, Role};
-use super::settings::{BACKOFF_MAX, BACKOFF_MIN, LAG_EVERY, PipelineSettings};
+use super::settings::{
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_EVERY, LAG_EVERY, PipelineSettings, STEP_BACK_MS_MAX,
+};
 use super::shutdown::Shutdown;
 use super::standby::Standby;
 use super::startup::{self, Started};
@@ -91,6 +93,10 @@ pub fn go_on(
             watch_lag(kafka, &shared.progress, shutdown);
             Ok(())
         });
+        let clock = spawn(scope, "clock".to_owned(), first, move || {
+            watch_clock(shutdown);
+            Ok(())
+        });
         let worker = |number| {
             let body = move || work(number, kafka, shared, shutdown);
             spawn(scope, format!("worker-{number}"), first, body)
@@ -104,7 +110,7 @@ pub fn go_on(
         workers.into_iter().for_each(join);
         // They may have left the group: then nothing is left for the others to do.
         shutdown.stop();
-        [control, standby, lag].into_iter().for_each(join);
+        [control, standby, lag, clock].into_iter().for_each(join);
     });
     let done = first.take();
     if let Err(PipelineError::State(error)) = &done {
@@ -192,6 +198,25 @@ fn stand_by(kafka: &Arc<RdKafka>, shared: &Shared, instance: String, shutdown: &
         shutdown.wait(standby.step());
     }
     standby.stop();
+}
+
+/// Ends the process where the host's clock is set back. librdkafka waits up to a moment of that clock: its
+/// threads, heartbeats among them, would stand still for as long. A start costs a second, and whatever was
+/// open is aborted by it; a stop would wait for the same threads.
+fn watch_clock(shutdown: &Shutdown) {
+    let clock = SystemClock::default();
+    let mut step = StepBack::since(clock.now());
+    while !shutdown.is_stopping() {
+        shutdown.wait(CLOCK_EVERY);
+        let back_ms = step.look(clock.now());
+        if back_ms > STEP_BACK_MS_MAX {
+            tracing::error!(
+                seconds = back_ms / 1_000,
+                "the host's clock was set back: lethe ends at once, for a start with the new time"
+            );
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Tells how much of the input is not processed yet, also when a worker stands still.

@@ -13,6 +13,10 @@ use super::seam::Role;
 /// How often the ends of the inputs are asked for, to tell the consumer lag; and how often librdkafka
 /// tells its figures.
 pub const LAG_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether the host's clock was set back.
+pub const CLOCK_EVERY: Duration = Duration::from_secs(1);
+/// A step back by less is waited out: heartbeats stop for no longer than half of a session.
+pub const STEP_BACK_MS_MAX: i64 = 5_000;
 /// Records of one batch: bounds the overlay (some 200 bytes each) and the time of one commit.
 pub const BATCH_RECORDS_MAX: usize = 32_768;
 /// Input bytes of one batch: half of the producer's queue, so that a batch never waits for room.
