@@ -1,14 +1,14 @@
 //! Where the processes are, and what all of them answer together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clap::Args;
+use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::wait;
 use crate::error::Failure;
-use crate::http::answer::Partition;
-use crate::http::client::{self, AskError, Call};
+use crate::http::answer::{Partition, missing};
+use crate::http::client::{self, Call};
 
 /// The processes of the group.
 #[derive(Args, Debug)]
@@ -37,15 +37,18 @@ impl Endpoints {
         body: Option<String>,
     ) -> Result<Asked<T>, Failure> {
         let call = Call { token: self.token.clone(), body };
-        super::runtime()?.block_on(async {
-            let mut asked = Asked { answers: Vec::new(), failed: None };
-            for endpoint in &self.endpoints {
-                if let Err(error) = one(endpoint, path, &call, &mut asked.answers).await {
-                    asked.failed = Some(format!("{endpoint}: {error}"));
-                }
+        let all = client::call_all(&self.endpoints, path, &call);
+        let mut asked = Asked { answers: Vec::new(), failed: None };
+        for answer in super::runtime()?.block_on(all) {
+            let read = |body: Bytes| {
+                serde_json::from_slice(&body).map_err(|error| format!("not an answer: {error}"))
+            };
+            match answer.and_then(read) {
+                Ok(answer) => asked.answers.push(answer),
+                Err(why) => asked.failed = Some(why),
             }
-            Ok(asked)
-        })
+        }
+        Ok(asked)
     }
 
     /// The same; nobody's answer is a failure.
@@ -62,29 +65,12 @@ impl Endpoints {
     }
 }
 
-/// Asks every address behind a name.
-async fn one<T: DeserializeOwned>(
-    endpoint: &str,
-    path: &str,
-    call: &Call,
-    answers: &mut Vec<T>,
-) -> Result<(), AskError> {
-    for address in client::resolve(endpoint).await? {
-        let body = client::call(address, path, call).await?;
-        answers.push(serde_json::from_slice(&body).map_err(|error| AskError::Body(error.into()))?);
-    }
-    Ok(())
-}
-
 /// Fails unless all of these partitions have answered: what is not whole is not to be believed.
 pub(super) fn all_answered<'p>(
     partitions: &BTreeMap<String, i32>,
     answered: impl Iterator<Item = &'p Partition>,
 ) -> Result<(), Failure> {
-    let mut missing: BTreeSet<String> = wait::all(partitions);
-    for Partition { topic, partition } in answered {
-        missing.remove(&format!("{topic}/{partition}"));
-    }
+    let missing = missing(partitions, answered);
     match missing.first() {
         None => Ok(()),
         Some(first) => Err(Failure::Failed(format!(

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use figment::Figment;
 
+use crate::control::safety::Limits;
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{
     Beginning, CLASSES, OUTPUTS, PipelineSettings, Portions, Topics, WRITE_BUFFER_BYTES_MAX,
@@ -39,6 +40,8 @@ const STANDBYS_MAX: usize = 8;
 /// longer than a year is restored anew anyway.
 const KEPT_MIN: Duration = Duration::from_secs(1);
 const KEPT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Longest grace of the safety catch: whoever wants longer names a time.
+const GRACE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest transit limit that transit topics can be prepared for: ten years, as the terms' maximum.
 const TRANSIT_LIMIT_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Most tenants with series of their own: with three series each, `/metrics` stays a page that is
@@ -58,6 +61,12 @@ pub struct Settings {
     pub http: String,
     /// The file of tokens that the admin API knows.
     pub http_tokens: Option<PathBuf>,
+    /// The file with the key under which the audit names users.
+    pub audit_key: Option<PathBuf>,
+    /// The HTTP servers of all of the group's processes.
+    pub peers: Vec<String>,
+    /// What has to be confirmed.
+    pub safety: Limits,
     /// `run` creates topics that are missing.
     pub create_topics: bool,
     /// How topics are made.
@@ -144,6 +153,9 @@ impl Settings {
             pipeline: pipeline(values)?,
             http: values.required("http", text::address)?,
             http_tokens: values.optional("http_tokens", |text| Ok(PathBuf::from(text)))?,
+            audit_key: values.optional("audit_key", |text| Ok(PathBuf::from(text)))?,
+            peers: values.optional("peers", text::addresses)?.unwrap_or_default(),
+            safety: safety(values)?,
             create_topics: values.required("create_topics", text::switch)?,
             making: making(values)?,
         })
@@ -183,6 +195,18 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         tenants_shown: values
             .required("metrics.tenants", text::number_within(0, TENANTS_SHOWN_MAX))?,
         record_bytes_max: Default::default(),
+    })
+}
+
+fn safety(values: &Values) -> Result<Limits, ConfigError> {
+    let number = |key, max| -> Result<u64, ConfigError> {
+        Ok(values.required(key, text::number_within(0, max))? as u64)
+    };
+    Ok(Limits {
+        records: number("safety.records", usize::MAX)?,
+        share_percent: number("safety.share", 100)?,
+        few: number("safety.few", usize::MAX)?,
+        grace: values.required("safety.grace", text::duration_within(Duration::ZERO, GRACE_MAX))?,
     })
 }
 

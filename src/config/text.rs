@@ -104,6 +104,14 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     }
 }
 
+/// `HOST:PORT` to reach, several separated by commas.
+pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let one = |text: &str| {
+        address(text.trim()).map_err(|_| "HOST:PORT, several separated by commas".to_owned())
+    };
+    text.split(',').map(one).collect()
+}
+
 /// A name that is part of ids on the broker and of file names.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if topic_fits(text, 100) {

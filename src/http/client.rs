@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long an answer may take.
@@ -84,6 +85,30 @@ pub struct Call {
 pub async fn call(address: SocketAddr, path: &str, call: &Call) -> Result<Bytes, AskError> {
     let method = if call.body.is_some() { Method::POST } else { Method::GET };
     timeout(COUNTED_WITHIN, ask(method, address, path, call)).await?
+}
+
+/// Asks every process behind these endpoints, all at once; an error says where.
+pub async fn call_all(endpoints: &[String], path: &str, what: &Call) -> Vec<Result<Bytes, String>> {
+    let mut answers = Vec::new();
+    let mut calls = JoinSet::new();
+    for endpoint in endpoints {
+        let addresses = match resolve(endpoint).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                answers.push(Err(format!("{endpoint}: {error}")));
+                continue;
+            }
+        };
+        for address in addresses {
+            let (endpoint, path, with) = (endpoint.clone(), path.to_owned(), what.clone());
+            calls.spawn(async move {
+                let answer = call(address, &path, &with).await;
+                answer.map_err(|error| format!("{endpoint}: {error}"))
+            });
+        }
+    }
+    answers.extend(calls.join_all().await);
+    answers
 }
 
 async fn ask(

@@ -23,6 +23,7 @@ use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 use crate::telemetry::tenants::Tenants;
 
+pub use api::Options;
 pub use server::{HttpError, Server};
 
 /// What the pages are made of.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::api::{self, Api};
+use super::api::{self, Api, Options};
 use super::drain::Caller;
 use super::{Shown, pages};
 use crate::pipeline::Questions;
@@ -64,17 +63,17 @@ impl Server {
         Ok(Self { listener, router: pages::router(shown) })
     }
 
-    /// Answers the admin API, too; `tokens` is the file that says who may do what.
+    /// Answers the admin API, too.
     ///
     /// # Errors
     /// The system does not tell where it listens.
     pub fn with_api(
         self,
         settings: PipelineSettings,
-        tokens: Option<PathBuf>,
+        options: Options,
         questions: Arc<Questions>,
     ) -> io::Result<Self> {
-        let api = Api::new(settings, self.address()?, tokens, questions);
+        let api = Api::new(settings, self.address()?, options, questions);
         Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
     }
 

@@ -4,6 +4,7 @@
 //! lethe where their subject allows it (tenants do not see each other), and have their own where they stop it.
 #![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
+mod audit;
 mod bad_input;
 mod brokers;
 mod changelogs;
@@ -26,6 +27,7 @@ mod program;
 mod questions;
 mod restarts;
 mod rights;
+mod safety;
 mod security;
 mod sharing;
 mod standbys;
