@@ -1,6 +1,7 @@
 //! Where the processes are, and what all of them answer together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use hyper::body::Bytes;
@@ -9,17 +10,23 @@ use serde::de::DeserializeOwned;
 use crate::error::Failure;
 use crate::http::answer::{Partition, missing};
 use crate::http::client::{self, Call};
+use crate::http::tls::Trust;
 
 /// The processes of the group.
 #[derive(Args, Debug)]
 pub(super) struct Endpoints {
-    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses
+    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses;
+    /// https://HOST:PORT where they speak TLS
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", value_delimiter = ',')]
     endpoints: Vec<String>,
 
     /// The token for their admin API, where they ask for one
     #[arg(long, value_name = "TOKEN", env = "LETHE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+
+    /// The authorities (PEM) that are trusted for https
+    #[arg(long, value_name = "FILE", env = "LETHE_CA")]
+    ca: Option<PathBuf>,
 }
 
 /// What the processes answered.
@@ -36,7 +43,8 @@ impl Endpoints {
         path: &str,
         body: Option<String>,
     ) -> Result<Asked<T>, Failure> {
-        let call = Call { token: self.token.clone(), body };
+        let trust = self.ca.clone().map(Trust::Authority);
+        let call = Call { token: self.token.clone(), body, trust };
         let all = client::call_all(&self.endpoints, path, &call);
         let mut asked = Asked { answers: Vec::new(), failed: None };
         for answer in super::runtime()?.block_on(all) {

@@ -31,8 +31,9 @@ pub const ENVIRONMENT_PREFIX: &str = "LETHE_";
 pub const KAFKA_SECTION: &str = "kafka";
 
 /// Variables that begin like keys but are read elsewhere: who makes a change, the file's path, the log filter, and
-/// the token with which the verbs ask the processes.
-const OTHER_VARIABLES: [&str; 4] = ["LETHE_BY", "LETHE_CONFIG", "LETHE_LOG", "LETHE_TOKEN"];
+/// the token and the authorities with which the verbs ask the processes.
+const OTHER_VARIABLES: [&str; 5] =
+    ["LETHE_BY", "LETHE_CA", "LETHE_CONFIG", "LETHE_LOG", "LETHE_TOKEN"];
 
 /// How variables begin that Kubernetes sets in a pod beside a service named `lethe`.
 const SERVICE_PREFIXES: [&str; 2] = ["LETHE_SERVICE_", "LETHE_PORT"];
@@ -82,12 +83,21 @@ pub const KEYS: &[Key] = &[
         "TOML file of the tokens that the admin API knows (docs/api.md); needed where `http` is not a loopback address",
     ),
     without_default(
+        "http_certificate",
+        "PEM file of the HTTP server's certificate, and those between it and an authority: it then speaks TLS alone; a changed file counts at the next connection",
+    ),
+    without_default("http_key", "PEM file of its key"),
+    without_default(
         "audit_key",
         "file with the key, 16 bytes or more, under which `lethe.audit` names users by hashes (docs/audit.md); the same for all processes and the command line; default: users are not named at all",
     ),
     without_default(
         "peers",
-        "`HOST:PORT` of the HTTP servers of all of the group's processes, separated by commas; a name stands for all of its addresses: whom the safety catch of the admin API asks; default: this process alone",
+        "`HOST:PORT` of the HTTP servers of all of the group's processes, separated by commas, with `https://` before it where they speak TLS; a name stands for all of its addresses: whom the safety catch of the admin API asks; default: this process alone",
+    ),
+    without_default(
+        "peers_ca",
+        "PEM file of the authorities that are trusted for `peers` with `https://`",
     ),
     flag(
         without_default(

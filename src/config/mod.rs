@@ -20,6 +20,7 @@ use std::time::Duration;
 use figment::Figment;
 
 use crate::control::safety::Limits;
+use crate::http::tls::Files;
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{
     Beginning, CLASSES, OUTPUTS, PipelineSettings, Portions, Topics, WRITE_BUFFER_BYTES_MAX,
@@ -61,10 +62,14 @@ pub struct Settings {
     pub http: String,
     /// The file of tokens that the admin API knows.
     pub http_tokens: Option<PathBuf>,
+    /// The HTTP server's certificate and key; none: it speaks plain HTTP.
+    pub http_tls: Option<Files>,
     /// The file with the key under which the audit names users.
     pub audit_key: Option<PathBuf>,
     /// The HTTP servers of all of the group's processes.
     pub peers: Vec<String>,
+    /// The authorities that are trusted for them.
+    pub peers_ca: Option<PathBuf>,
     /// What has to be confirmed.
     pub safety: Limits,
     /// `run` creates topics that are missing.
@@ -153,8 +158,10 @@ impl Settings {
             pipeline: pipeline(values)?,
             http: values.required("http", text::address)?,
             http_tokens: values.optional("http_tokens", |text| Ok(PathBuf::from(text)))?,
+            http_tls: http_tls(values)?,
             audit_key: values.optional("audit_key", |text| Ok(PathBuf::from(text)))?,
             peers: values.optional("peers", text::addresses)?.unwrap_or_default(),
+            peers_ca: values.optional("peers_ca", |text| Ok(PathBuf::from(text)))?,
             safety: safety(values)?,
             create_topics: values.required("create_topics", text::switch)?,
             making: making(values)?,
@@ -196,6 +203,20 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
             .required("metrics.tenants", text::number_within(0, TENANTS_SHOWN_MAX))?,
         record_bytes_max: Default::default(),
     })
+}
+
+fn http_tls(values: &Values) -> Result<Option<Files>, ConfigError> {
+    let file = |key| values.optional(key, |text| Ok(PathBuf::from(text)));
+    let alone = |given: &'static str, missing: &str| {
+        let (key, place) = (missing.to_owned(), "any layer".to_owned());
+        Err(ConfigError::Value { key, place, expected: format!("set, as {given} is") })
+    };
+    match (file("http_certificate")?, file("http_key")?) {
+        (Some(certificate), Some(key)) => Ok(Some(Files { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => alone("http_certificate", "http_key"),
+        (None, Some(_)) => alone("http_key", "http_certificate"),
+    }
 }
 
 fn safety(values: &Values) -> Result<Limits, ConfigError> {

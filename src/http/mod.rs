@@ -11,6 +11,7 @@ pub mod drain;
 mod pages;
 mod server;
 pub mod status;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

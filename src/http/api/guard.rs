@@ -84,7 +84,7 @@ impl Api {
         // Whoever asks may ask the others, too.
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = token.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
-        let call = Call { token, body };
+        let call = Call { token, body, trust: self.options.peers_trust.clone() };
         let mut failed = None;
         for answer in client::call_all(&self.options.peers, ask::FORECAST, &call).await {
             let read = |body: Bytes| {

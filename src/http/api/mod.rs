@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::drain::Caller;
+use super::tls::Trust;
 use crate::audit::Pseudonyms;
 use crate::control::safety::Limits;
 use crate::control::{ControlError, ControlTopic};
@@ -57,6 +58,8 @@ pub struct Options {
     pub pseudonyms: Pseudonyms,
     /// The HTTP servers of all of the group's processes.
     pub peers: Vec<String>,
+    /// Whom to trust for those that speak TLS.
+    pub peers_trust: Option<Trust>,
     /// What has to be confirmed.
     pub safety: Limits,
 }
