@@ -1,5 +1,5 @@
 //! Every pair of rules that can meet in a verdict, generated: which of two ends counts, and what keeps from it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;
@@ -52,10 +52,12 @@ const TRANSIT: [Ends; 7] = [
 ];
 
 /// Which of two ends counts, the one at 3 s or the one at 5 s: the earlier. A retention counts from the sent time
-/// whenever it was chosen: one that is shortened beneath what a ttl or an erasure had left is earlier than they are.
+/// whenever it was chosen: one that is shortened beneath what a ttl, a maximum or an erasure had left is earlier than they are.
 fn counts(first: Ends, second: Ends) -> Ends {
     match (first, second) {
-        (Ends::Burned | Ends::Erased | Ends::StandingErased, Ends::Shortened) => second,
+        (Ends::Burned | Ends::Maximum | Ends::Erased | Ends::StandingErased, Ends::Shortened) => {
+            second
+        }
         _ => first,
     }
 }
@@ -108,7 +110,15 @@ impl Ends {
     const fn subject(self) -> &'static str {
         match self {
             Self::Expired | Self::Shortened | Self::Conversation => "the retention",
-            other => other.name(),
+            Self::Maximum
+            | Self::Burned
+            | Self::Recalled
+            | Self::OptedOut
+            | Self::TenantEnded
+            | Self::Erased
+            | Self::StandingErased
+            | Self::Delivered
+            | Self::Undelivered => self.name(),
         }
     }
 
@@ -272,7 +282,7 @@ fn two_ends_and_two_keeps() {
     for first in STORED {
         for second in STORED {
             for (number, &keep) in KEEPS.iter().enumerate() {
-                for &other in &KEEPS[number + 1..] {
+                for &other in KEEPS.iter().skip(number + 1) {
                     let ends = [(first, 3), (second, 5)];
                     let keeps = [keep, other];
                     let refused = ends.iter().any(|(end, _)| *end == Ends::Maximum)
@@ -348,7 +358,7 @@ fn transit_is_kept_by_the_stop_alone() {
             let mut harness = Harness::new(Class::Message);
             let mut seen = play(&mut harness, &lines);
             seen.extend(play(&mut harness, &["9 look".to_owned()]));
-            let gone = [format!("+transit a/c/m"), format!("-transit a/c/m {}", end.reason())];
+            let gone = ["+transit a/c/m".to_owned(), format!("-transit a/c/m {}", end.reason())];
             if keep == Keeps::Stop {
                 assert_eq!(seen, ["+transit a/c/m"], "{end:?} under {keep:?}");
                 let release = ["11 control hold/2 null".to_owned(), "12 look".to_owned()];
