@@ -98,7 +98,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         1 => (value(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(value, at, byte)| {
             let mut bytes = value.to_string().into_bytes();
             let at = at.index(bytes.len());
-            bytes[at] = byte;
+            bytes.splice(at..=at, [byte]);
             bytes
         }),
         1 => (value(), any::<prop::sample::Index>()).prop_map(|(value, at)| {

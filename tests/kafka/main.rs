@@ -14,6 +14,7 @@ mod disk;
 mod edits;
 mod exactly_once;
 mod holds;
+mod https;
 mod load;
 mod messages;
 mod operators;
