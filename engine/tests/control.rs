@@ -314,7 +314,10 @@ fn audited(key: &str, value: &str, what: Audit) {
 #[test]
 fn every_record_is_reported() {
     audited("tenant/a", r#"{"message": {"storage": "in"}}"#, Audit::ControlInForce { offset: 7 });
-    audited("hold/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
+    audited("hold/1", r#"{"tenant": "a"}"#, Audit::HoldInForce { offset: 7 });
+    let released = ControlRecord::parse(8, START_MS, b"hold/1", None);
+    let reports = audits(&[parse("hold/1", r#"{"tenant": "a"}"#), released]);
+    assert_eq!(reports.last().map(|report| report.1), Some(Audit::HoldReleased { offset: 8 }));
     let effective_at_ms = START_MS + 5_000;
     audited(
         "tenant/a",

@@ -11,6 +11,7 @@ pub mod drain;
 mod pages;
 mod server;
 pub mod status;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::pipeline::Shutdown;
 use crate::telemetry::health::Health;
 use crate::telemetry::tenants::Tenants;
 
+pub use api::Options;
 pub use server::{HttpError, Server};
 
 /// What the pages are made of.

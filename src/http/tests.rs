@@ -22,7 +22,7 @@ struct Running {
     server: JoinHandle<()>,
 }
 
-fn shown(health: &Arc<Health>) -> Shown {
+pub(super) fn shown(health: &Arc<Health>) -> Shown {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     Shown {
         health: Arc::clone(health),

@@ -7,6 +7,7 @@
 //! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
+//! - [`completion`]: when every partition has carried out an erasure.
 //! - [`questions`]: what the workers are asked beside their work.
 //! - [`run`]: all of it, in threads.
 //!
@@ -14,9 +15,9 @@
 
 mod answers;
 mod assignment;
-mod audit;
 mod census;
 pub mod clock;
+pub mod completion;
 pub mod control;
 pub mod control_reader;
 mod counters;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use lethe_engine::{Class, Effect, Effects, Reason, Storage, Tags};
 
-use super::audit::Report;
 use super::counters::Counts;
 use super::seam::{Fault, Headers, InputRecord, Output, OutputRecord, PartitionId, Role};
 use super::settings::PipelineSettings;
 use super::tallies::Tallies;
+use crate::audit::{self, Report};
 
 /// Headers that begin like this are lethe's own: an input cannot speak in its name.
 const OWN: &[u8] = b"lethe-";
@@ -23,9 +23,7 @@ const ERROR: &[u8] = b"lethe-error";
 const SOURCE: &[u8] = b"lethe-source";
 
 /// The partition whose owner reports what every partition sees: each report once.
-const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 };
-/// All reports are in one order.
-const AUDIT_PARTITION: i32 = 0;
+pub(super) const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 };
 
 /// The producer, with what is counted of its records.
 pub(super) struct Counted<'c, O> {
@@ -83,7 +81,7 @@ impl Writer {
                     self.tombstone(output, id, storage, key, reason, policy)?;
                 }
                 Effect::Audit { key, what } if id == REPORTER || what.is_of_partition() => {
-                    self.audit(output, key, &Report::new(id, what, now_ms))?;
+                    self.audit(output, key, &Report::of_partition(id, what, now_ms))?;
                 }
                 // Every other partition sees the same control records.
                 Effect::Audit { .. } => continue,
@@ -148,18 +146,19 @@ impl Writer {
         })
     }
 
-    fn audit<O: Output>(
+    /// Writes a report about what a control key says.
+    pub(super) fn audit<O: Output>(
         &mut self,
         output: &mut Counted<'_, O>,
         key: &str,
         report: &Report,
     ) -> Result<(), Fault> {
         self.headers.clear();
-        let json = serde_json::to_vec(report)
-            .map_err(|error| Fault::Stop(format!("writing a report: {error}")))?;
+        let json =
+            report.json().map_err(|error| Fault::Stop(format!("writing a report: {error}")))?;
         output.send(&OutputRecord {
             role: Role::Audit,
-            partition: AUDIT_PARTITION,
+            partition: audit::PARTITION,
             key: Some(key.as_bytes()),
             value: Some(&json),
             headers: &self.headers,

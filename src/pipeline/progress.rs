@@ -26,6 +26,8 @@ pub struct Progress {
     horizon_age: Vec<(Class, Storage, Gauge)>,
     kept: Vec<(Class, Gauge)>,
     holds: Gauge,
+    changes_waiting: Gauge,
+    change_due: Gauge,
     sweeps: Gauge,
     erasure_age: Gauge,
     restored: Vec<(Class, Counter)>,
@@ -71,6 +73,8 @@ impl Progress {
             horizon_age: by_storage(names::HORIZON_AGE),
             kept: CLASSES.map(|class| (class, kept(class))).into(),
             holds: metrics::gauge!(names::HOLDS),
+            changes_waiting: metrics::gauge!(names::CHANGES_WAITING),
+            change_due: metrics::gauge!(names::CHANGE_DUE),
             sweeps: metrics::gauge!(names::SWEEPS),
             erasure_age: metrics::gauge!(names::ERASURE_AGE),
             restored: CLASSES.map(|class| (class, restored(class))).into(),
@@ -164,6 +168,9 @@ impl Progress {
             gauge.set(number(held().filter_map(|held| held.kept.get(class)).sum()));
         }
         self.holds.set(number(held().map(|held| held.holds).max().unwrap_or_default()));
+        let waiting = held().map(|held| held.waiting).max().unwrap_or_default();
+        self.changes_waiting.set(number(waiting));
+        self.change_due.set(number(held().filter_map(|held| held.due_s).min().unwrap_or_default()));
         self.sweeps.set(number(held().map(|held| held.sweeps).sum()));
         let erasing_s = held().map(|held| held.erasure_age_s).max().unwrap_or_default();
         self.erasure_age.set(number(erasing_s));

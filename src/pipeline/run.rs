@@ -7,6 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 use lethe_state::{Memory, Remedy, StateError, Store};
 
 use super::clock::{HostClock, StepBack, SystemClock};
+use super::completion::ReportReader;
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
@@ -14,7 +15,7 @@ use super::progress::Progress;
 use super::questions::Questions;
 use super::seam::{Fault, Kafka, Reading, Role};
 use super::settings::{
-    BACKOFF_MAX, BACKOFF_MIN, CLOCK_EVERY, LAG_EVERY, PipelineSettings, STEP_BACK_MS_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_EVERY, IDLE_WAIT, LAG_EVERY, PipelineSettings, STEP_BACK_MS_MAX,
 };
 use super::shutdown::Shutdown;
 use super::standby::Standby;
@@ -69,6 +70,7 @@ pub fn go_on(
         shelf: Arc::default(),
         rejoin: Arc::default(),
         questions,
+        reports: Arc::default(),
         settings,
     };
     tracing::info!(
@@ -87,6 +89,10 @@ pub fn go_on(
         });
         let standby = spawn(scope, "standby".to_owned(), first, move || {
             stand_by(kafka, shared, instance.to_owned(), shutdown);
+            Ok(())
+        });
+        let reports = spawn(scope, "reports".to_owned(), first, move || {
+            read_reports(kafka, shared, shutdown);
             Ok(())
         });
         let lag = spawn(scope, "lag".to_owned(), first, move || {
@@ -110,7 +116,7 @@ pub fn go_on(
         workers.into_iter().for_each(join);
         // They may have left the group: then nothing is left for the others to do.
         shutdown.stop();
-        [control, standby, lag, clock].into_iter().for_each(join);
+        [control, standby, reports, lag, clock].into_iter().for_each(join);
     });
     let done = first.take();
     if let Err(PipelineError::State(error)) = &done {
@@ -266,6 +272,33 @@ fn read_control(
         }
     }
     Ok(())
+}
+
+/// Reads what partitions report of erasures. Where that cannot be done the erasures are carried out all the same,
+/// and only their completion is not reported: it is said, and tried again.
+fn read_reports(kafka: &Arc<RdKafka>, shared: &Shared, shutdown: &Shutdown) {
+    let mut reader = None;
+    let mut wait = BACKOFF_MIN;
+    while !shutdown.is_stopping() {
+        let read = match &mut reader {
+            Some(reader) => ReportReader::step(reader),
+            None => kafka.log(Reading::Following).map(|log| {
+                reader = Some(ReportReader::new(log, Arc::clone(&shared.reports)));
+                true
+            }),
+        };
+        match read {
+            Ok(true) => wait = BACKOFF_MIN,
+            Ok(false) => shutdown.wait(IDLE_WAIT),
+            Err(fault) => {
+                if wait == BACKOFF_MIN {
+                    tracing::warn!("reading which erasures are done: {fault}; trying again");
+                }
+                shutdown.wait(wait);
+                wait = (wait * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
 }
 
 /// The first error of any thread; it stops the others.

@@ -451,6 +451,12 @@ pub trait LogReader {
     /// Everything that each log holds: up to the high watermark, with what is still open.
     fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
+    /// The offset of the first record of a log that is not older than a time (Unix ms), where the broker tells it; its
+    /// stable end, where there is none.
+    fn since(&mut self, _log: LogId, _at_ms: i64) -> Result<Option<i64>, Fault> {
+        Ok(None)
+    }
+
     /// The id of a topic at this moment, where the broker tells it.
     fn topic_id(&mut self, _role: Role) -> Result<Option<String>, Fault> {
         Ok(None)

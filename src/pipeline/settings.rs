@@ -205,7 +205,8 @@ pub const OUTPUTS: [Role; 10] = [
 ];
 
 /// Every role of a topic that lethe reads for itself.
-pub const LOGS: [Role; 4] = [
+pub const LOGS: [Role; 5] = [
+    Role::Audit,
     Role::Control,
     Role::Changelog(Class::Message),
     Role::Changelog(Class::Profile),

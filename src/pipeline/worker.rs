@@ -13,6 +13,7 @@ use lethe_state::Memory;
 
 use super::answers::Answering;
 use super::clock::{HostClock, Now, Time};
+use super::completion::{Looked, Reports};
 use super::control::ControlLog;
 use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub rejoin: Arc<Rejoin>,
     /// What the workers are asked beside their work.
     pub questions: Arc<Questions>,
+    /// Which partitions have carried out which erasure.
+    pub reports: Arc<Reports>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -74,6 +77,9 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
     pub(super) questions: Arc<Questions>,
+    pub(super) reports: Arc<Reports>,
+    /// Its last look at them.
+    pub(super) completion: Looked,
     /// What it was asked and has not answered yet.
     pub(super) answering: Option<Answering>,
     /// It has been given its share of the partitions, be it empty.
@@ -138,6 +144,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             shelf: shared.shelf,
             rejoin: shared.rejoin,
             questions: shared.questions,
+            reports: shared.reports,
+            completion: Looked::default(),
             answering: None,
             given: false,
             leaving_until: None,
@@ -198,6 +206,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
+        let completed = self.complete_erasures(now);
+        self.settle(now, completed)?;
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;

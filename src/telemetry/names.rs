@@ -96,6 +96,10 @@ pub const HORIZON_AGE: &str = "lethe_horizon_age_seconds";
 pub const KEPT_RECORDS: &str = "lethe_kept_records";
 /// Holds in force.
 pub const HOLDS: &str = "lethe_holds";
+/// Control records that wait for their time.
+pub const CHANGES_WAITING: &str = "lethe_changes_waiting";
+/// When the first of them comes into force.
+pub const CHANGE_DUE: &str = "lethe_change_due_seconds";
 /// Walks over what a change may have ended.
 pub const SWEEPS: &str = "lethe_sweeps";
 /// The oldest erasure that is not through.
@@ -305,6 +309,20 @@ pub const METRICS: &[Metric] = &[
          of their conversation.",
     ),
     gauge(HOLDS, &[], "Holds in force."),
+    gauge(
+        CHANGES_WAITING,
+        &[],
+        "Control records that wait for their `effective_at`: changes that had to be confirmed (docs/api.md), and \
+         those that named a time themselves.",
+    ),
+    measured(
+        gauge(
+            CHANGE_DUE,
+            &[],
+            "How long it takes until the first of them comes into force; 0: none waits.",
+        ),
+        Unit::Seconds,
+    ),
     gauge(
         SWEEPS,
         &[],

@@ -161,6 +161,7 @@ impl World {
             tenants: Arc::new(Tenants::new(0)),
             rejoin: Arc::default(),
             questions: Arc::new(Questions::new(worker_count)),
+            reports: Arc::default(),
         };
         let kafka = shared(SimKafka::new(node.clone(), instance));
         let made = unless_crashed(|| {

@@ -111,6 +111,16 @@ pub enum Audit {
         /// Its offset.
         offset: i64,
     },
+    /// A hold is in force from now on.
+    HoldInForce {
+        /// Its control record.
+        offset: i64,
+    },
+    /// A hold is released.
+    HoldReleased {
+        /// The control record that withdrew it.
+        offset: i64,
+    },
     /// An erasure has been carried out in this partition.
     ErasureDone {
         /// Its control record.
@@ -137,6 +147,8 @@ impl Audit {
             | Self::ControlWaiting { .. }
             | Self::ControlRefused { .. }
             | Self::ControlNotInForce { .. }
+            | Self::HoldInForce { .. }
+            | Self::HoldReleased { .. }
             | Self::TenantEnded { .. } => false,
         }
     }

@@ -115,8 +115,16 @@ pub(super) fn log(settings: &PipelineSettings, reading: Reading) -> ClientConfig
     config
 }
 
-/// A worker's transactional producer.
+/// A transactional producer.
 pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> ClientConfig {
+    let mut config = producer(settings);
+    config.set("transactional.id", transactional_id);
+    config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+    config
+}
+
+/// A producer without transactions.
+pub(crate) fn producer(settings: &PipelineSettings) -> ClientConfig {
     let mut config = common(settings, &CONSUMER_ONLY);
     for (name, value) in [
         ("compression.type", "lz4".to_owned()),
@@ -136,7 +144,5 @@ pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> Cli
     }
     config.set("enable.idempotence", "true");
     config.set("acks", "all");
-    config.set("transactional.id", transactional_id);
-    config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
     config
 }
