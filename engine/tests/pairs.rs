@@ -314,11 +314,11 @@ fn waits_and_goes(ends: &[(Ends, i64)], keeps: &[Keeps]) {
     let Explanation::Waits { reason, by, keep, .. } = explained else {
         panic!("{explained:?}: {story}");
     };
-    assert_eq!(
-        (reason.name(), by.key.as_deref()),
-        (first.reason(), Some(first.decider())),
-        "{story}"
-    );
+    assert_eq!(reason.name(), first.reason(), "{story}");
+    // Who decided a retention is asked of the rules in force, which a later change may have replaced.
+    if ends.len() == 1 {
+        assert_eq!(by.key.as_deref(), Some(first.decider()), "{story}");
+    }
     let strongest = match keep {
         Keep::Stop { .. } => Keeps::Stop,
         Keep::Hold { .. } => Keeps::Hold,
