@@ -5,11 +5,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
+
 /// Reports that are kept.
 pub const REPORTS_MAX: usize = 50;
 
 /// A report, as a person reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reported {
     /// When it was decided (Unix ms).
     pub at_ms: i64,

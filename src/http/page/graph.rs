@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
 use super::text;
 use crate::telemetry::history::{SAMPLE_EVERY, SAMPLES_MAX, Sample};
 
@@ -95,21 +97,28 @@ pub(super) struct Sketch {
 }
 
 /// A graph as the page shows it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Graph {
     pub(super) lines: Vec<Line>,
     /// The marks of the vertical axis, from the top.
     pub(super) ticks: Vec<String>,
-    /// How high the goal lies, and what it is.
-    pub(super) goal: Option<(String, String)>,
+    pub(super) goal: Option<Goal>,
     /// All of it in words.
     pub(super) summary: String,
     /// A row a minute, the latest first.
     pub(super) minutes: Vec<Minute>,
 }
 
+/// A line that the values are to stay below.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Goal {
+    /// How high it lies.
+    pub(super) y: String,
+    pub(super) value: String,
+}
+
 /// One of its lines.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Line {
     pub(super) name: &'static str,
     pub(super) now: String,
@@ -119,7 +128,7 @@ pub(super) struct Line {
 }
 
 /// One of the minutes.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(super) struct Minute {
     pub(super) label: String,
     pub(super) values: Vec<String>,
@@ -135,7 +144,9 @@ impl Sketch {
             path: self.path(figure, top),
             points: self.points(figure),
         };
-        let goal = self.goal.map(|goal| (format!("{:.1}", y(goal, top)), self.measure.tick(goal)));
+        let goal = self
+            .goal
+            .map(|goal| Goal { y: format!("{:.1}", y(goal, top)), value: self.measure.tick(goal) });
         Graph {
             lines: self.figures.iter().map(line).collect(),
             ticks: [top, top / 2.0, 0.0].map(|value| self.measure.tick(value)).into(),
@@ -252,7 +263,8 @@ mod tests {
         let graph = sketch.draw();
         let minutes: Vec<_> = graph.minutes.iter().map(|minute| minute.values.join("")).collect();
         assert_eq!(minutes, ["3.0\u{a0}s", "0.2\u{a0}s"]);
-        assert_eq!(graph.goal, Some(("106.7".to_owned(), "1\u{a0}s".to_owned())));
+        let goal = Goal { y: "106.7".to_owned(), value: "1\u{a0}s".to_owned() };
+        assert_eq!(graph.goal, Some(goal));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whether each promise is kept, in a few words; the limits are those of the alerts (docs/runbook.md).
 
+use serde::Serialize;
+
 use super::facts::Facts;
 use super::text;
 use crate::telemetry::health::Readiness;
@@ -25,7 +27,8 @@ const STALLED_S: f64 = 60.0;
 const LETTERS_WITHIN_S: i64 = 600;
 
 /// How a promise stands; the later, the worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "Shown")]
 pub(super) enum Standing {
     Kept,
     /// It cannot be told yet.
@@ -37,7 +40,7 @@ pub(super) enum Standing {
 
 impl Standing {
     /// The word for it, which is its class in the style too.
-    pub(super) const fn word(self) -> &'static str {
+    const fn word(self) -> &'static str {
         match self {
             Self::Kept => "kept",
             Self::Open => "open",
@@ -47,7 +50,7 @@ impl Standing {
     }
 
     /// Its sign, beside the word.
-    pub(super) const fn sign(self) -> &'static str {
+    const fn sign(self) -> &'static str {
         match self {
             Self::Kept => "✓",
             Self::Open => "…",
@@ -57,8 +60,21 @@ impl Standing {
     }
 }
 
+/// What the template is told of it.
+#[derive(Serialize)]
+struct Shown {
+    word: &'static str,
+    sign: &'static str,
+}
+
+impl From<Standing> for Shown {
+    fn from(standing: Standing) -> Self {
+        Self { word: standing.word(), sign: standing.sign() }
+    }
+}
+
 /// A promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Promise {
     pub(super) name: &'static str,
     pub(super) standing: Standing,

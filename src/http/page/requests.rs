@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::key::Kind;
@@ -38,7 +39,7 @@ pub(super) struct Requests {
 }
 
 /// A hold or an erasure.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Request {
     /// Its control record's key.
     pub(super) key: String,

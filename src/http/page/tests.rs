@@ -84,6 +84,6 @@ async fn an_error_becomes_no_markup() {
     let page = page("127.0.0.1:9644", None);
     page.shown.health.caution(Some("it was <recreated>".to_owned()));
     let (_, text) = ask(page, None).await;
-    assert!(text.contains("it was &#60;recreated&#62;"), "{text}");
+    assert!(text.contains("it was &lt;recreated&gt;"), "{text}");
     assert!(text.contains("A promise is not kept"), "{text}");
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use askama::Template;
 use lethe_engine::Class;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
 
 use super::facts::Facts;
 use super::graph::{Figure, Graph, Measure, Sketch};
@@ -14,9 +16,11 @@ use crate::telemetry::health::Drain;
 use crate::telemetry::names;
 use crate::telemetry::reports::Reported;
 
-/// The page's template.
-#[derive(Template)]
-#[template(path = "page.html", config = "src/http/page/askama.toml")]
+/// The template: its name ends so that what is put into it is escaped.
+const TEMPLATE: (&str, &str) = ("page.html", include_str!("page.html"));
+
+/// What the template is filled with.
+#[derive(Serialize)]
 struct View {
     style: &'static str,
     script: &'static str,
@@ -37,12 +41,14 @@ struct View {
 }
 
 /// A moment, for programs and for persons.
+#[derive(Serialize)]
 struct Moment {
     exact: String,
     shown: String,
 }
 
 /// What lives of a class.
+#[derive(Serialize)]
 struct Live {
     class: &'static str,
     stored: String,
@@ -51,6 +57,7 @@ struct Live {
 }
 
 /// How many ended for a reason, and how much of the most frequent one's that is (of 100).
+#[derive(Serialize)]
 struct Reason {
     name: String,
     count: String,
@@ -58,6 +65,7 @@ struct Reason {
 }
 
 /// The partitions of a topic.
+#[derive(Serialize)]
 struct Topic {
     name: String,
     ready: String,
@@ -66,12 +74,14 @@ struct Topic {
 }
 
 /// How far the restores are.
+#[derive(Serialize)]
 struct Restore {
     percent: String,
     says: String,
 }
 
 /// What carries names.
+#[derive(Serialize)]
 struct Names {
     requests: Vec<(Moment, Request)>,
     requests_more: usize,
@@ -79,11 +89,11 @@ struct Names {
 }
 
 /// Writes the page.
-pub(super) fn page(facts: Facts) -> Result<String, askama::Error> {
+pub(super) fn page(facts: Facts) -> Result<String, minijinja::Error> {
     let promises = promises(&facts);
     let (standing, title, says) = headline(&facts, &promises);
     let now_ms = facts.now_ms;
-    View {
+    let view = View {
         style: STYLE,
         script: SCRIPT,
         now: moment(now_ms, now_ms),
@@ -104,8 +114,12 @@ pub(super) fn page(facts: Facts) -> Result<String, askama::Error> {
             requests_more: named.requests.more,
             reports: dated(named.reports, now_ms, |report| report.at_ms),
         }),
-    }
-    .render()
+    };
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    let (name, template) = TEMPLATE;
+    templates.add_template(name, template)?;
+    templates.get_template(name)?.render(Serde(view))
 }
 
 fn moment(at_ms: i64, now_ms: i64) -> Moment {
