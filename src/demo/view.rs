@@ -86,7 +86,8 @@ impl View {
             seconds: self.started.elapsed().as_secs(),
             speeds: self.speeds.make_contiguous(),
         };
-        self.draw(&terminal, &picture.lines())
+        let lines = picture.lines();
+        self.draw(&terminal, &lines)
     }
 
     fn measure(&mut self, now: (u64, u64)) {
