@@ -36,7 +36,8 @@ async fn ask(page: Page, token: Option<&str>) -> (HeaderMap, String) {
     let response = show(State(Arc::new(page)), headers.into_iter().collect()).await;
     let (parts, body) = response.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
-    (parts.headers, String::from_utf8(text.to_vec()).unwrap())
+    // A slash is escaped where it is put in.
+    (parts.headers, String::from_utf8(text.to_vec()).unwrap().replace("&#x2f;", "/"))
 }
 
 async fn shows_names(page: Page, token: Option<&str>) -> bool {
