@@ -82,14 +82,14 @@ fn lethe_with_something_to_show(bus: &Bus<'_>) -> Lethe {
     let lethe = Setup::new(PROGRAM, bus, "page").run();
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let now_ms = i64::try_from(now_ms).expect("before 9999");
-    let put = |value| Put { partition: 0, key: "c", value: Some(value), headers: &[] };
     for number in 0..20 {
         let tenant = ["in", "out"][number % 2];
         let message = Message::new(tenant, CONVERSATION, &format!("m{number}"), now_ms);
-        bus.put("im.messages", put(&message.sent(b"content")));
-        bus.put("im.messages", put(&message.delivered(USER)));
+        let (sent, delivered) = (message.sent(b"content"), message.delivered(USER));
+        bus.put_all("im.messages", [put(&sent), put(&delivered)]);
     }
-    bus.put("im.profiles", put(&profile_updated("in", USER, now_ms, b"content")));
+    let profile = profile_updated("in", USER, now_ms, b"content");
+    bus.put("im.profiles", put(&profile));
     eventually("ten messages were delivered", || {
         let ended = lethe.metric("lethe_tombstones_total", &[("reason", "delivered")]);
         if ended == Some(10.0) { Ok(()) } else { Err(format!("{ended:?}")) }
@@ -103,6 +103,10 @@ fn lethe_with_something_to_show(bus: &Bus<'_>) -> Lethe {
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}\n{page}")) }
     });
     lethe
+}
+
+fn put(value: &[u8]) -> Put<'_> {
+    Put { partition: 0, key: "c", value: Some(value), headers: &[] }
 }
 
 fn snapshot(lethe: &Lethe) -> String {
