@@ -3,6 +3,7 @@
 //! Invariants: no content; a user's id is there as a keyed hash alone; a field once named keeps its meaning.
 
 mod pseudonym;
+mod told;
 
 use std::collections::BTreeMap;
 

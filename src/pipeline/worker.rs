@@ -13,7 +13,7 @@ use lethe_state::Memory;
 
 use super::answers::Answering;
 use super::clock::{HostClock, Now, Time};
-use super::completion::{Looked, Reports};
+use super::completion::{Completions, Looked};
 use super::control::ControlLog;
 use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
@@ -27,6 +27,7 @@ use super::settings::{
 };
 use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
+use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
 /// How often a restore that takes long says how much is left.
@@ -47,6 +48,8 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// What is counted of tenants.
     pub tenants: Arc<Tenants>,
+    /// Told of what is reported.
+    pub reports: Arc<Reports>,
     /// The stores that the standby has.
     pub shelf: Arc<Shelf>,
     /// Which worker is to join the group anew.
@@ -54,7 +57,7 @@ pub struct Shared {
     /// What the workers are asked beside their work.
     pub questions: Arc<Questions>,
     /// Which partitions have carried out which erasure.
-    pub reports: Arc<Reports>,
+    pub completions: Arc<Completions>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -74,10 +77,11 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
     pub(super) tenants: Arc<Tenants>,
+    pub(super) reports: Arc<Reports>,
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
     pub(super) questions: Arc<Questions>,
-    pub(super) reports: Arc<Reports>,
+    pub(super) completions: Arc<Completions>,
     /// Its last look at them.
     pub(super) completion: Looked,
     /// What it was asked and has not answered yet.
@@ -141,10 +145,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             health: shared.health,
             memory: shared.memory,
             tenants: shared.tenants,
+            reports: shared.reports,
             shelf: shared.shelf,
             rejoin: shared.rejoin,
             questions: shared.questions,
-            reports: shared.reports,
+            completions: shared.completions,
             completion: Looked::default(),
             answering: None,
             given: false,
