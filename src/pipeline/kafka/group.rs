@@ -57,6 +57,20 @@ pub(super) fn roster(
     Ok(Some(roster))
 }
 
+/// Who is in the group, whatever state it is in.
+pub(super) fn members(
+    settings: &PipelineSettings,
+    consumer: &BaseConsumer<Quiet>,
+) -> Result<Vec<String>, Fault> {
+    let what = "asking who is in the group";
+    let list = consumer
+        .fetch_group_list(Some(&settings.group), CALL_TIMEOUT)
+        .map_err(|error| super::errors::call(what, &error))?;
+    let group = list.groups().iter().find(|group| group.name() == settings.group);
+    let members = group.map(|group| group.members()).unwrap_or_default();
+    Ok(members.iter().map(|member| name(member).unwrap_or(member.id()).to_owned()).collect())
+}
+
 /// The name of a static member; of another one, its client's.
 fn name(member: &GroupMemberInfo) -> Option<&str> {
     let id = member.id();
