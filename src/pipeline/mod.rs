@@ -8,6 +8,7 @@
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
 //! - [`questions`]: what the workers are asked beside their work.
+//! - [`rebuild`]: putting ledgers together whose changelog is lost.
 //! - [`run`]: all of it, in threads.
 //!
 //! Invariant: content goes from the consumer to the producer and nowhere else.
@@ -30,6 +31,7 @@ mod partition;
 pub mod progress;
 mod provenance;
 pub mod questions;
+pub mod rebuild;
 mod restore;
 mod room;
 mod run;

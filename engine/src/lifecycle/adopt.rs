@@ -16,7 +16,7 @@ use super::{Budget, Effects};
 use crate::Storage;
 use crate::ledger::key::{self, Home, TIME_MAX_MS, tag};
 use crate::ledger::{Entry, Floor, Latest, Ledger, Rebuilt, State, write_over};
-use crate::policy::{ControlRecord, Facts, Reason, Verdict, verdict};
+use crate::policy::{ControlRecord, Facts, Reason, Subject, Verdict, verdict};
 
 /// How far a producer's clock may be ahead of the broker's, so that a message may be sent after it ended (ms).
 const AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
@@ -62,7 +62,7 @@ pub struct FoundVersions<'a> {
 }
 
 impl Engine {
-    /// Draws the line behind which the input is past. One that is there already goes no further back.
+    /// Draws the line before which the lost ledger had seen the input.
     pub fn adopt_line<L: Ledger>(&mut self, ledger: &mut L, rebuilt: Rebuilt) {
         key::first(tag::REBUILT, &mut self.desk.key);
         rebuilt.write(&mut self.desk.value);
@@ -81,6 +81,12 @@ impl Engine {
     ) -> Result<(), L::Error> {
         let at_ms = record.written_at_ms();
         self.adopt_time(ledger, at_ms)?;
+        if matches!(record.subject(), Ok(Subject::Replay)) {
+            // How far it was is lost: it is not begun anew.
+            self.control_offset = record.offset() + 1;
+            self.touch_partition();
+            return Ok(());
+        }
         let tenant = record.subject().ok().and_then(|subject| subject.tenant());
         if let Some(tenant) = tenant.filter(|tenant| seen_ms(tenant).is_some_and(|ms| ms <= at_ms)) {
             let mut nothing = Effects::default();

@@ -13,11 +13,11 @@ use super::super::seam::{
     Bounds, Committed, Fault, Input, InputRecord, Member, Membership, PartitionId, Polled,
     VisitHeader,
 };
-use super::super::settings::{CALL_TIMEOUT, CLASSES, COMMITTED_TIMEOUT, PipelineSettings, Topics};
+use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::figures::Busy;
 use super::native::{Fetched, FetchedRecord};
-use super::{config, errors, native};
+use super::{config, errors, positions, native};
 
 /// A worker's consumer.
 pub struct RdInput {
