@@ -272,8 +272,7 @@ fn with_event(class: Class, action: &Action, apply: impl FnOnce(&Event<'_>)) {
         other => panic!("{other:?} is no event"),
     };
     let updated_at_ms = START_MS + at;
-    let event =
-        VersionEvent { tenant: &item.tenant, id: &item.id, updated_at_ms, action: done };
+    let event = VersionEvent { tenant: &item.tenant, id: &item.id, updated_at_ms, action: done };
     apply(&match class {
         Class::Profile => Event::Profile(event),
         Class::Config | Class::Message => Event::Config(event),

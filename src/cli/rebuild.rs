@@ -52,10 +52,8 @@ impl From<Failed> for Failure {
 }
 
 pub(super) fn run(verb: &Rebuild) -> Result<(), Failure> {
-    let settings = verb.place.load([
-        ("group", verb.group.clone()),
-        ("data_dir", verb.data_dir.clone()),
-    ])?;
+    let settings =
+        verb.place.load([("group", verb.group.clone()), ("data_dir", verb.data_dir.clone())])?;
     let admin = topics::admin(&settings)?;
     // A changelog that is gone is made anew.
     super::runtime()?.block_on(run::prepare(&settings, &admin))?;

@@ -134,8 +134,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             "restored"
         );
         let upkeep = Upkeep::new(place.mark);
-        let live =
-            Live::new(restoring.store, place.engine, &place.provenance, place.next, upkeep);
+        let live = Live::new(restoring.store, place.engine, &place.provenance, place.next, upkeep);
         Ok(Stage::Live(Box::new(live)))
     }
 }

@@ -24,6 +24,7 @@ mod privacy;
 mod profiles;
 mod program;
 mod questions;
+mod rebuilds;
 mod restarts;
 mod rights;
 mod security;

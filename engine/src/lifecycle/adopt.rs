@@ -88,7 +88,8 @@ impl Engine {
             return Ok(());
         }
         let tenant = record.subject().ok().and_then(|subject| subject.tenant());
-        if let Some(tenant) = tenant.filter(|tenant| seen_ms(tenant).is_some_and(|ms| ms <= at_ms)) {
+        if let Some(tenant) = tenant.filter(|tenant| seen_ms(tenant).is_some_and(|ms| ms <= at_ms))
+        {
             let mut nothing = Effects::default();
             let mut case = self.case(ledger, tenant, at_ms, &mut nothing)?;
             // The history of a tenant of which nothing was seen may still be brought in: not of this one.

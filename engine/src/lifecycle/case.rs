@@ -4,8 +4,8 @@
 
 use crate::ledger::key::{self, Home, tag};
 use crate::ledger::{Books, Conversation, Entry, Ledger, Rebuilt, State};
-use crate::lifecycle::{Effects, Origin};
 use crate::lifecycle::effect::{PolicyOffset, Tags, Under};
+use crate::lifecycle::{Effects, Origin};
 use crate::policy::duration::SECOND_MS;
 use crate::policy::{
     End, Facts, Keep, Reason, Rules, TenantErasures, TenantHolds, View, conversation_of,

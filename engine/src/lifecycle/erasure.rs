@@ -189,7 +189,11 @@ impl Engine {
         if erasing.in_force.scope.has(self.class) {
             self.sweep_for_erasure(ledger, &erasing.in_force);
             let counts = ErasureCounts::default();
-            self.put_erasure(ledger, offset, &ErasureRow { done_at_ms: None, counts, ..erasing.row });
+            self.put_erasure(
+                ledger,
+                offset,
+                &ErasureRow { done_at_ms: None, counts, ..erasing.row },
+            );
         }
         Ok(())
     }

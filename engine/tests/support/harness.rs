@@ -212,14 +212,13 @@ impl Harness {
             sent_at_ms: START_MS + message.sent_at,
             action,
         });
-        let applied =
-            self.engine.apply(
-                &mut self.ledger,
-                &event,
-                Origin::Elsewhere,
-                START_MS + now,
-                &mut self.effects,
-            );
+        let applied = self.engine.apply(
+            &mut self.ledger,
+            &event,
+            Origin::Elsewhere,
+            START_MS + now,
+            &mut self.effects,
+        );
         applied.map_err(|error| error.to_string())
     }
 
@@ -241,14 +240,13 @@ impl Harness {
             Class::Config => Event::Config(event),
             Class::Message => return Err("a message topic has no versions".to_owned()),
         };
-        let applied =
-            self.engine.apply(
-                &mut self.ledger,
-                &event,
-                Origin::Elsewhere,
-                START_MS + now,
-                &mut self.effects,
-            );
+        let applied = self.engine.apply(
+            &mut self.ledger,
+            &event,
+            Origin::Elsewhere,
+            START_MS + now,
+            &mut self.effects,
+        );
         applied.map_err(|error| error.to_string())
     }
 

@@ -17,7 +17,7 @@ use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::figures::Busy;
 use super::native::{Fetched, FetchedRecord};
-use super::{config, errors, positions, native};
+use super::{config, errors, native, positions};
 
 /// A worker's consumer.
 pub struct RdInput {

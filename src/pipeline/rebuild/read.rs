@@ -252,7 +252,11 @@ fn ttl_ms(sent_at_ms: i64, headers: &dyn Fn(VisitHeader<'_>)) -> i64 {
     });
     let Some(expires_at_ms) = expires_at_ms else { return 0 };
     let lives_ms = expires_at_ms.saturating_sub(sent_at_ms);
-    if retention_ms.is_none_or(|retention_ms| lives_ms < retention_ms) { lives_ms.max(1) } else { 0 }
+    if retention_ms.is_none_or(|retention_ms| lives_ms < retention_ms) {
+        lives_ms.max(1)
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]

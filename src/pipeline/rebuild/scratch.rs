@@ -125,11 +125,9 @@ impl<'f> Fact<'f> {
         match kind {
             0 => Ok(Self::Null(at_ms)),
             1 => Ok(Self::Version(at_ms)),
-            told => Ok(Self::Message {
-                sent_at_ms: at_ms,
-                told: *told == 3,
-                entry: Entry::read(rest)?,
-            }),
+            told => {
+                Ok(Self::Message { sent_at_ms: at_ms, told: *told == 3, entry: Entry::read(rest)? })
+            }
         }
     }
 }
