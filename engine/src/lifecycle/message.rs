@@ -93,7 +93,10 @@ impl<L: Ledger> Case<'_, L> {
             {
                 Admission::OverForGood
             }
-            admission => admission,
+            admission @ (Admission::Live(_)
+            | Admission::Condemned(_)
+            | Admission::OverForGood
+            | Admission::TooOld) => admission,
         };
         let (state, storage) = match admission {
             Admission::Live(storage) => (State::Live, storage),

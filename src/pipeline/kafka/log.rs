@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
-    Bounds, Fault, LogId, LogPolled, LogReader, LogRecord, Reading, Role, VisitHeader,
+    Bounds, Fault, HeadersOf, LogId, LogPolled, LogReader, LogRecord, Reading, Role,
 };
 use super::super::settings::{CALL_TIMEOUT, LOGS, OUTPUTS, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
@@ -124,7 +124,7 @@ impl RdLog {
     pub(in super::super) fn poll_output(
         &mut self,
         wait: Duration,
-        visit: &mut dyn FnMut(LogRecord<'_>, &dyn Fn(VisitHeader<'_>)),
+        visit: &mut dyn FnMut(LogRecord<'_>, HeadersOf<'_>),
     ) -> Result<LogPolled, Fault> {
         let mut record = self.fetched.next();
         if record.is_none() {

@@ -15,8 +15,8 @@ use crate::codec::{self, TIME_MS_MAX, TimeLimits};
 use crate::pipeline::kafka::{RdKafka, RdLog};
 use crate::pipeline::outputs::{EXPIRES_AT, RETENTION};
 use crate::pipeline::seam::{
-    Bounds, Fault, Kafka as _, LogId, LogPolled, LogReader as _, LogRecord, PartitionId, Reading,
-    Role, VisitHeader,
+    Bounds, Fault, HeadersOf, Kafka as _, LogId, LogPolled, LogReader as _, LogRecord, PartitionId,
+    Reading, Role,
 };
 use crate::pipeline::settings::TRANSACTION_TIMEOUT;
 
@@ -149,7 +149,7 @@ impl Outputs<'_> {
         &mut self,
         storage: Storage,
         record: &LogRecord<'_>,
-        headers: &dyn Fn(VisitHeader<'_>),
+        headers: HeadersOf<'_>,
     ) -> Result<(), Failed> {
         let key = record.key.unwrap_or_default();
         let Some(place) = Place::read(self.class, storage, key) else {
@@ -192,7 +192,7 @@ fn content<'v>(
     place: &Place<'_>,
     value: &'v [u8],
     before: Option<Fact<'v>>,
-    headers: &dyn Fn(VisitHeader<'_>),
+    headers: HeadersOf<'_>,
 ) -> Option<Fact<'v>> {
     // Whatever the clocks show: it was taken when it came.
     let event = codec::decode(class, value, TimeLimits { latest_ms: TIME_MS_MAX }).ok()?;
@@ -239,7 +239,7 @@ fn content<'v>(
 
 /// The time to live of a message whose `Sent` is gone, as its tags tell it: they end it before its retention does;
 /// 0: they tell of none.
-fn ttl_ms(sent_at_ms: i64, headers: &dyn Fn(VisitHeader<'_>)) -> i64 {
+fn ttl_ms(sent_at_ms: i64, headers: HeadersOf<'_>) -> i64 {
     let (mut expires_at_ms, mut retention_ms) = (None, None);
     headers(&mut |name, value| {
         let number = || std::str::from_utf8(value?).ok()?.parse::<i64>().ok();
