@@ -50,8 +50,9 @@ fn rebuilt(world: &World<'_>, args: &[&str]) -> impl Fn(&str) -> u64 + use<> {
     let report: Value =
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{said}: {error}"));
     move |what| {
-        let partitions = report["partitions"].as_array().cloned().unwrap_or_default();
-        partitions.iter().filter_map(|partition| partition[what].as_u64()).sum()
+        let partitions = report.get("partitions").and_then(Value::as_array);
+        let count = |partition: &Value| partition.get(what)?.as_u64();
+        partitions.into_iter().flatten().filter_map(count).sum()
     }
 }
 
