@@ -2,7 +2,13 @@
 //! ended comes back, nothing comes twice, and what lives ends as it would have.
 //!
 //! Every run tries the same ones; `LETHE_HISTORIES` sets how many of each class are drawn anew instead.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;
@@ -33,7 +39,7 @@ const LOOKS_MAX: usize = 2_000;
 #[derive(Clone, Debug)]
 enum Held {
     /// Content that these steps brought: the first, and the last.
-    Content(Action, Action),
+    Content(Box<Action>, Box<Action>),
     /// A null value, written then.
     Null(i64),
 }
@@ -60,9 +66,9 @@ impl Outputs {
                     let at = (*storage, key.clone());
                     let first = match self.held.get(&at) {
                         Some(Held::Content(first, _)) => first.clone(),
-                        Some(Held::Null(_)) | None => step.action.clone(),
+                        Some(Held::Null(_)) | None => Box::new(step.action.clone()),
                     };
-                    self.held.insert(at, Held::Content(first, step.action.clone()));
+                    self.held.insert(at, Held::Content(first, Box::new(step.action.clone())));
                 }
                 Seen::Tombstone { storage, key, .. } => {
                     self.held.insert((*storage, key.clone()), Held::Null(step.now));
@@ -147,7 +153,7 @@ impl Rebuild {
         if contents.is_empty() {
             return adopt(Found::Ended(ended.unwrap()));
         }
-        if let Action::Message(message, _) = &contents[0].2 {
+        if let Action::Message(message, _) = &*contents[0].2 {
             let edit = |action: &Action| match action {
                 Action::Message(_, Said::Edited { at, .. }) => Some(START_MS + at),
                 _ => None,
@@ -155,7 +161,7 @@ impl Rebuild {
             let plain = contents.iter().find(|(_, plain, ..)| *plain).unwrap();
             let versions = contents.iter().filter(|(_, plain, ..)| !plain);
             let versions: Vec<i64> = versions.filter_map(|(_, _, _, last)| edit(last)).collect();
-            let how = match &plain.2 {
+            let how = match &*plain.2 {
                 Action::Message(_, Said::Sent(how) | Said::Edited { sent: Some(how), .. }) => how,
                 other => panic!("no message begins with {other:?}"),
             };
@@ -202,7 +208,8 @@ impl Rebuild {
                     if !new || (ended && self.class == Class::Message) {
                         return Err(format!("{why}: {key} comes back"));
                     }
-                    let held = Held::Content(Action::Commit, Action::Commit);
+                    let edit = || Box::new(Action::Commit);
+                    let held = Held::Content(edit(), edit());
                     self.outputs.held.insert((storage, key.to_owned()), held);
                 }
                 Effect::Tombstone { storage, key, .. } => {
