@@ -16,7 +16,7 @@ pub mod policy;
 
 pub use ledger::{Corrupt, Ledger, Rows};
 pub use lifecycle::{
-    Budget, Effect, Effects, Engine, Event, Looked, MessageAction, MessageEvent, Outcome,
+    Budget, Effect, Effects, Engine, Event, Looked, MessageAction, MessageEvent, Origin, Outcome,
     Recipient, Sent, Tags, VersionAction, VersionEvent,
 };
 pub use policy::{ControlRecord, Reason};

@@ -5,7 +5,7 @@
 mod support;
 
 use lethe_engine::lifecycle::Audit;
-use lethe_engine::{Class, ControlRecord, Effect, Effects, Engine, Storage};
+use lethe_engine::{Class, ControlRecord, Effect, Effects, Engine, Origin, Storage};
 use support::history::{START_MS, with_times};
 use support::ledger::Memory;
 
@@ -360,7 +360,7 @@ fn content_carries_its_policy() {
             sent_at_ms: START_MS,
             action: MessageAction::Sent(sent),
         });
-        engine.apply(&mut ledger, &event, START_MS, &mut effects).unwrap();
+        engine.apply(&mut ledger, &event, Origin::Elsewhere, START_MS, &mut effects).unwrap();
         let content = effects.iter().find_map(|effect| match effect {
             Effect::Content { storage, key, tags } => Some((storage, key.to_owned(), tags)),
             Effect::Tombstone { .. } | Effect::Audit { .. } => None,

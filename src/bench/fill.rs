@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lethe_engine::{Class, ControlRecord, Effects, Engine};
+use lethe_engine::{Class, ControlRecord, Effects, Engine, Origin};
 use lethe_state::{Identity, Memory, Store};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
@@ -164,7 +164,7 @@ impl<'f> Partition<'f> {
                 let limits = TimeLimits { latest_ms: now_ms + 1 };
                 let event = codec::decode(Class::Message, &record.value, limits)?;
                 effects.clear();
-                engine.apply(&mut self.store, &event, now_ms, &mut effects)?;
+                engine.apply(&mut self.store, &event, Origin::Elsewhere, now_ms, &mut effects)?;
             }
             left -= BATCH.min(left);
             engine.flush(&mut self.store);

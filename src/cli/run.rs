@@ -187,7 +187,7 @@ async fn work(
 }
 
 /// Waits for the brokers, and sees to it that every topic is there.
-async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
+pub(super) async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
     let names = topics::names(settings);
     let (mut current, was_away) = wait_for_brokers(admin, &names).await?;
     let mut plan = topics::plan(settings, &current, Default::default());

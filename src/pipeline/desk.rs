@@ -192,8 +192,14 @@ impl<O: Output> Desk<O> {
             Ok(event) => {
                 self.writer.tenants.record(tenant(&event), bytes);
                 self.effects.clear();
-                let outcome =
-                    live.engine.apply(&mut live.store, &event, ending_ms, &mut self.effects)?;
+                let origin = live.origin(input.offset());
+                let outcome = live.engine.apply(
+                    &mut live.store,
+                    &event,
+                    origin,
+                    ending_ms,
+                    &mut self.effects,
+                )?;
                 live.counts.outcome(outcome);
                 self.writer.effects(
                     &mut self.output,

@@ -9,6 +9,7 @@
 //! - [`clock`]: the time that ends things.
 //! - [`completion`]: when every partition has carried out an erasure.
 //! - [`questions`]: what the workers are asked beside their work.
+//! - [`rebuild`]: putting ledgers together whose changelog is lost.
 //! - [`run`]: all of it, in threads.
 //!
 //! Invariant: content goes from the consumer to the producer and nowhere else.
@@ -31,6 +32,7 @@ mod partition;
 pub mod progress;
 mod provenance;
 pub mod questions;
+pub mod rebuild;
 mod restore;
 mod room;
 mod run;

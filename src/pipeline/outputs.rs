@@ -18,8 +18,8 @@ use crate::telemetry::tenants::Tenants;
 /// Headers that begin like this are lethe's own: an input cannot speak in its name.
 const OWN: &[u8] = b"lethe-";
 const STORAGE: &[u8] = b"lethe-storage";
-const RETENTION: &[u8] = b"lethe-retention";
-const EXPIRES_AT: &[u8] = b"lethe-expires-at";
+pub(super) const RETENTION: &[u8] = b"lethe-retention";
+pub(super) const EXPIRES_AT: &[u8] = b"lethe-expires-at";
 const POLICY: &[u8] = b"lethe-policy";
 const REASON: &[u8] = b"lethe-reason";
 const ERROR: &[u8] = b"lethe-error";

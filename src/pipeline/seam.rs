@@ -184,6 +184,9 @@ pub enum Polled<R> {
 /// Is given a header's name and value.
 pub type VisitHeader<'a> = &'a mut dyn FnMut(&[u8], Option<&[u8]>);
 
+/// Gives a record's headers to a visitor.
+pub type HeadersOf<'a> = &'a dyn Fn(VisitHeader<'_>);
+
 /// An input record; its value is content.
 pub trait InputRecord {
     /// Where it comes from.

@@ -174,8 +174,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             offset = place.next,
             "restored"
         );
-        let (key, upkeep) = (place.provenance.key(), Upkeep::new(place.mark));
-        let live = Live::new(restoring.store, place.engine, key, place.next, upkeep);
+        let upkeep = Upkeep::new(place.mark);
+        let live = Live::new(restoring.store, place.engine, &place.provenance, place.next, upkeep);
         Ok(Stage::Live(Box::new(live)))
     }
 }

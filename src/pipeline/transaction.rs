@@ -28,6 +28,10 @@ pub fn metadata(sequence: u64) -> String {
     format!("{METADATA}{sequence}")
 }
 
+/// What the position of a partition says whose ledger is being put together anew: no delta has this sequence,
+/// so that nothing starts from it.
+pub(super) const REBUILDING: &str = "lethe/1 18446744073709551615 rebuilding";
+
 /// The last whole snapshot on a changelog, and what was written since: the rest of the metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -332,5 +336,6 @@ mod tests {
         assert_eq!(sequence(&mark.metadata(42)), Some(42));
         assert_eq!(Mark::read(&metadata(42)), None);
         assert_eq!(Mark::read("lethe/1 42 since=x"), None);
+        assert_eq!(sequence(REBUILDING), Some(u64::MAX));
     }
 }

@@ -244,6 +244,13 @@ impl Store {
         }
     }
 
+    /// Has what is in the store count as the outcome of the delta with this sequence: of a ledger that was put
+    /// together here, and whose changelog begins with a snapshot of it.
+    pub fn number(&mut self, sequence: u64) -> Result<(), StateError> {
+        let changelog_offset = self.position.changelog_offset;
+        self.write(Writes::default(), Position { sequence, changelog_offset })
+    }
+
     /// Begins to write the ledger to its changelog, as of the last delta that is committed.
     #[must_use]
     pub const fn begin_snapshot(&self) -> SnapshotCursor {

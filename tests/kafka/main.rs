@@ -26,6 +26,7 @@ mod privacy;
 mod profiles;
 mod program;
 mod questions;
+mod rebuilds;
 mod restarts;
 mod rights;
 mod safety;

@@ -1,5 +1,6 @@
 //! What an event, a control record or the passing of time does to the ledger.
 
+mod adopt;
 mod beside;
 mod case;
 mod control;
@@ -15,9 +16,12 @@ mod message;
 mod sweep;
 mod version;
 
+pub use adopt::{Found, FoundMessage, FoundVersions};
 pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
-pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
+pub use event::{
+    Event, MessageAction, MessageEvent, Origin, Recipient, Sent, VersionAction, VersionEvent,
+};
 pub use explain::{Deciding, Explanation, Search};
 pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;

@@ -5,7 +5,7 @@
 
 use lethe_engine::{
     Budget, Class, ControlRecord, Effect, Effects, Engine, Event, Looked, MessageAction,
-    MessageEvent, Outcome, Recipient, Sent, VersionAction, VersionEvent,
+    MessageEvent, Origin, Outcome, Recipient, Sent, VersionAction, VersionEvent,
 };
 
 use super::downstream::Downstream;
@@ -19,7 +19,7 @@ const LOOK_ROWS: usize = 7;
 const LOOKS_MAX: usize = 2_000;
 
 /// A record of the control topic: written when, key and value.
-type Record = (i64, String, Option<String>);
+pub type Record = (i64, String, Option<String>);
 
 /// One partition of a topic, its engine and its watchers.
 pub struct Harness {
@@ -97,6 +97,11 @@ impl Harness {
     /// The engine, its ledger and what it emits into, for what a history cannot say.
     pub fn engine(&mut self) -> (&mut Engine, &mut Memory, &mut Effects) {
         (&mut self.engine, &mut self.ledger, &mut self.effects)
+    }
+
+    /// The control topic: when each record was written, its key and its value.
+    pub fn control(&self) -> &[Record] {
+        &self.control
     }
 
     fn act(&mut self, step: &Step) -> Result<Did, String> {
@@ -207,8 +212,13 @@ impl Harness {
             sent_at_ms: START_MS + message.sent_at,
             action,
         });
-        let applied =
-            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        let applied = self.engine.apply(
+            &mut self.ledger,
+            &event,
+            Origin::Elsewhere,
+            START_MS + now,
+            &mut self.effects,
+        );
         applied.map_err(|error| error.to_string())
     }
 
@@ -230,8 +240,13 @@ impl Harness {
             Class::Config => Event::Config(event),
             Class::Message => return Err("a message topic has no versions".to_owned()),
         };
-        let applied =
-            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+        let applied = self.engine.apply(
+            &mut self.ledger,
+            &event,
+            Origin::Elsewhere,
+            START_MS + now,
+            &mut self.effects,
+        );
         applied.map_err(|error| error.to_string())
     }
 

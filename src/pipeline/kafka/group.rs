@@ -46,13 +46,18 @@ pub(super) fn roster(
     Ok(Some(roster))
 }
 
-/// How many members a group has, where the broker tells it.
-pub(super) fn members(group: &str, consumer: &BaseConsumer<Quiet>) -> Result<Option<usize>, Fault> {
+/// Who is in a group, whatever state it is in, where the broker tells it.
+pub(super) fn members(
+    group: &str,
+    consumer: &BaseConsumer<Quiet>,
+) -> Result<Option<Vec<String>>, Fault> {
     let list = described(group, consumer)?;
-    let count = |list: GroupList| {
-        list.groups().iter().filter(|one| one.name() == group).map(|one| one.members().len()).sum()
+    let named = |list: GroupList| {
+        let group = list.groups().iter().find(|one| one.name() == group);
+        let members = group.map(|group| group.members()).unwrap_or_default();
+        members.iter().map(|member| name(member).unwrap_or(member.id()).to_owned()).collect()
     };
-    Ok(list.map(count))
+    Ok(list.map(named))
 }
 
 /// What the broker tells of a group; none: an operator does not allow the question.

@@ -12,6 +12,7 @@ mod input;
 mod log;
 mod native;
 mod output;
+mod positions;
 mod removal;
 mod rights;
 mod version;
@@ -34,6 +35,7 @@ pub use input::RdInput;
 pub use log::RdLog;
 pub use output::RdOutput;
 pub(crate) use output::flush;
+pub use positions::Positions;
 use removal::Remover;
 
 /// A real cluster (or the embedded one), as this process sees it.
@@ -93,6 +95,16 @@ impl RdKafka {
             return Ok(());
         }
         version::check(&self.settings, &self.whole)
+    }
+
+    /// Those who are in the group, also while a rebalance is under way; none: the brokers do not tell.
+    pub fn group_members(&self) -> Result<Option<Vec<String>>, Fault> {
+        group::members(&self.settings.group, &self.whole)
+    }
+
+    /// The group's positions, for one who is not in it.
+    pub fn positions(&self) -> Result<Positions, Fault> {
+        Positions::create(&self.settings, Arc::clone(&self.reach))
     }
 
     /// The end of each of these partitions of the inputs, as a read-uncommitted client sees it.
@@ -245,7 +257,7 @@ impl Kafka for RdKafka {
     }
 
     fn members(&self, group: &str) -> Result<Option<usize>, Fault> {
-        group::members(group, &self.whole)
+        Ok(group::members(group, &self.whole)?.map(|members| members.len()))
     }
 
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {

@@ -364,3 +364,29 @@ fn a_large_snapshot_is_taken_in() {
         "{rows} rows, {bytes} bytes: written in {written:?} (longest slice {longest:?}), taken in at {rate:.0} rows/s"
     );
 }
+
+/// A ledger that was put together elsewhere begins its changelog with a snapshot under a number of its own.
+#[test]
+fn a_changelog_can_begin_with_a_snapshot_of_any_number() {
+    let (_home, dir) = home();
+    let mut made = open(&dir.join("made"));
+    for n in 0..9 {
+        made.put(format!("Erow-{n}").as_bytes(), b"value");
+    }
+    made.commit(0).unwrap();
+    made.number(1_000).unwrap();
+    let mut log = Log::default();
+    let slice = made.snapshot_slice(&made.begin_snapshot(), SMALL_PART_BYTES, usize::MAX).unwrap();
+    assert!(slice.next.is_none() && slice.records.len() > 2);
+    log.commit(&mut made, slice.records);
+    let mut restored = open(&dir.join("restored"));
+    assert_eq!(log.restore(&mut restored, 0).unwrap(), 1);
+    assert_eq!(restored.sequence(), 1_001);
+    assert_eq!(all(&mut restored), all(&mut made));
+    // What is left of the one before cannot go on with it.
+    let mut before = open(&dir.join("before"));
+    before.put(b"Eold", b"value");
+    before.commit(0).unwrap();
+    let error = log.restore(&mut before, 0).unwrap_err();
+    assert_eq!(error.remedy(), Remedy::Rebuild);
+}
