@@ -314,7 +314,12 @@ fn waits_and_goes(ends: &[(Ends, i64)], keeps: &[Keeps]) {
     let Explanation::Waits { reason, by, keep, .. } = explained else {
         panic!("{explained:?}: {story}");
     };
-    assert_eq!(reason.name(), first.reason(), "{story}");
+    // While every tombstone is stopped nobody carries out the end of a tenant's use, which would say what came first.
+    let carried_out =
+        !keeps.contains(&Keeps::Stop) || first != Ends::TenantEnded || ends.len() == 1;
+    if carried_out {
+        assert_eq!(reason.name(), first.reason(), "{story}");
+    }
     // Who decided a retention is asked of the rules in force, which a later change may have replaced.
     if ends.len() == 1 {
         assert_eq!(by.key.as_deref(), Some(first.decider()), "{story}");
