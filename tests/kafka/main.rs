@@ -24,6 +24,7 @@ mod privacy;
 mod profiles;
 mod program;
 mod questions;
+mod replays;
 mod restarts;
 mod rights;
 mod security;

@@ -17,6 +17,7 @@ mod erasure;
 pub mod key;
 mod latest;
 mod reason;
+mod replay;
 mod sweep;
 
 pub use books::{Books, Floor, Line, NOTHING_MS};
@@ -25,6 +26,7 @@ pub use conversation::Conversation;
 pub use entry::{Entry, RECIPIENTS_INLINE_MAX, State};
 pub use erasure::{ErasureCounts, ErasureRow};
 pub use latest::Latest;
+pub use replay::{REPLAY_OUTCOMES, ReplayCounts, ReplayRange, ReplayRow, ReplayStatus};
 pub use sweep::Sweep;
 
 /// Up to which time a tenant's rows are forgotten, if this is the row of its books: the tenant's bytes

@@ -34,6 +34,8 @@ pub struct Engine {
     pub(super) holds: Holds,
     /// The erasures in force, and those that were withdrawn while they were carried out.
     pub(super) erasures: Erasures,
+    /// The first control offsets of the replays about which something may be left to do, in order.
+    pub(super) replays: Vec<i64>,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -56,6 +58,7 @@ impl Engine {
             id: String::new(),
             holds: Holds::new(class),
             erasures: Erasures::new(class),
+            replays: Vec::new(),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -65,6 +68,7 @@ impl Engine {
         engine.read_partition(ledger)?;
         engine.read_holds(ledger)?;
         engine.read_erasures(ledger)?;
+        engine.read_replays(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;

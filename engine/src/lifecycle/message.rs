@@ -17,7 +17,7 @@ pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
 const SLICE_ROWS_MAX: usize = 1_024;
 
 /// The value in the row of a version that has no key of its own.
-const UNDER_PLAIN: &[u8] = &[1];
+pub(super) const UNDER_PLAIN: &[u8] = &[1];
 
 /// A message's time and id: with its tenant, its home.
 #[derive(Clone, Copy)]

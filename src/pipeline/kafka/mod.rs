@@ -14,6 +14,7 @@ mod native;
 mod output;
 mod removal;
 mod rights;
+mod source;
 mod version;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use log::RdLog;
 pub use output::RdOutput;
 pub(crate) use output::flush;
 use removal::Remover;
+pub use source::RdSource;
 
 /// A real cluster (or the embedded one), as this process sees it.
 pub struct RdKafka {
@@ -192,6 +194,7 @@ impl Kafka for RdKafka {
     type Input = RdInput;
     type Output = RdOutput;
     type Log = RdLog;
+    type Source = RdSource;
 
     fn capabilities(&self) -> Capabilities {
         let real = !self.settings.embedded_broker;
@@ -256,5 +259,9 @@ impl Kafka for RdKafka {
 
     fn log(&self, reading: Reading) -> Result<RdLog, Fault> {
         RdLog::create(&self.settings, reading, Arc::clone(&self.whole), Arc::clone(&self.reach))
+    }
+
+    fn source(&self) -> Result<RdSource, Fault> {
+        RdSource::create(&self.settings, Arc::clone(&self.whole), Arc::clone(&self.reach))
     }
 }
