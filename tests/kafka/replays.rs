@@ -164,9 +164,7 @@ fn a_dry_run_emits_nothing_and_says_what_it_would(version: Version) {
     }
     world.settle();
     let before = world.read(STORE).len();
-    let asked = |source: String, mode: &str| {
-        json!({"source": source, "class": "message", "mode": mode, "dry_run": true})
-    };
+    let asked = |source: String, mode: &str| json!({"source": source, "class": "message", "mode": mode, "dry_run": true});
     let reports = replay(&world, "would", &asked(world.topic("old.messages"), "missing"));
     done(&reports);
     assert_eq!(count(&reports, "emitted"), 1, "{reports:?}");

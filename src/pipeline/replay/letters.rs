@@ -128,21 +128,25 @@ impl<S: Source> Letters<S> {
             source(reader.open(&lane, points_to, id))?;
         }
         self.next = Some(self.next.unwrap_or(points_to));
-        let polled = source(reader.poll(Duration::ZERO))?;
-        match polled {
+        let next = &mut self.next;
+        let found = match source(reader.poll(Duration::ZERO))? {
             Sourced::Record(record) if record.offset() < points_to => {
-                self.next = Some(record.offset() + 1);
+                *next = Some(record.offset() + 1);
                 return Ok(None);
             }
             Sourced::Record(record) if record.offset() == points_to => {
-                self.next = Some(points_to + 1);
+                *next = Some(points_to + 1);
                 replaying.row.next = letter + 1;
-                self.pending = None;
-                return desk.replay(replaying, &record, now).map(|()| None).map_err(Halt::from);
+                desk.replay(replaying, &record, now)?;
+                true
             }
             Sourced::Nothing => return Ok(Some(Came::Nothing)),
             // What it points to is no longer there.
-            Sourced::Record(_) | Sourced::OutOfRange | Sourced::End(_) => {}
+            Sourced::Record(_) | Sourced::OutOfRange | Sourced::End(_) => false,
+        };
+        self.pending = None;
+        if found {
+            return Ok(None);
         }
         self.forget();
         replaying.row.next = letter + 1;
