@@ -152,14 +152,17 @@ mod tests {
         let mut row = ReplayRow::new("replay/1", b"{}", 5);
         row.status = ReplayStatus::Failed("it is not there".to_owned());
         row.counts.emitted = 3;
-        let report = serde_json::to_value(Report::of_replay(id, 7, &row, 12)).unwrap();
-        assert_eq!(report["type"], "replay-refused");
-        assert_eq!(report["why"], "it is not there");
-        assert_eq!(report["counts"]["emitted"], 3);
-        assert_eq!(report["partition"], 1);
+        let text =
+            |row: &ReplayRow| serde_json::to_string(&Report::of_replay(id, 7, row, 12)).unwrap();
+        let refused = text(&row);
+        let begins = concat!(
+            r#"{"type":"replay-refused","control_offset":7,"class":"message","partition":1,"#,
+            r#""why":"it is not there","began_at_ms":null,"from":0,"to":0,"next":0,"counts":{"#,
+        );
+        assert!(refused.starts_with(begins), "{refused}");
+        assert!(refused.contains(r#""emitted":3"#), "{refused}");
         row.status = ReplayStatus::Done;
-        let report = serde_json::to_value(Report::of_replay(id, 7, &row, 12)).unwrap();
-        assert_eq!(report["type"], "replay-done");
-        assert!(report.get("why").is_none());
+        let done = text(&row);
+        assert!(done.starts_with(r#"{"type":"replay-done""#) && !done.contains("why"), "{done}");
     }
 }

@@ -144,7 +144,7 @@ fn work(replaying: &Replaying) -> Option<Work> {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Reads on for a replay, if there is one and the live input leaves room.
     pub(super) fn replay_step(&mut self, now: Now) -> Result<(), PipelineError> {
-        self.replays.hot = false;
+        let hot = std::mem::take(&mut self.replays.hot);
         if !self.desk.live().any(|(_, live)| live.engine.has_replays()) {
             self.replays.stop();
             return Ok(());
@@ -154,7 +154,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if rests || !ready || self.desk.time.ending_ms(now).is_none() {
             return Ok(());
         }
-        let Some((id, replaying, what)) = self.next_replay(now)? else { return Ok(()) };
+        let Some((id, replaying, what)) = self.next_replay(now, hot)? else { return Ok(()) };
         let offset = replaying.offset;
         let done = match what {
             Work::Begin => self.begin_replay(now, id, replaying),
@@ -183,6 +183,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     fn next_replay(
         &mut self,
         now: Now,
+        hot: bool,
     ) -> Result<Option<(PartitionId, Replaying, Work)>, PipelineError> {
         let at = self.replays.at;
         if let Some(At { id, replay, .. }) = at
@@ -192,6 +193,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             && replaying.runs()
         {
             return Ok(Some((id, replaying, Work::Run)));
+        }
+        // Paused ones are not looked at all the time.
+        if at.is_none() && !hot && now.monotonic < self.replays.search_at {
+            return Ok(None);
         }
         self.replays.search_at = now.monotonic + SEARCH_EVERY;
         let mut found: Option<(PartitionId, Replaying, Work)> = None;
