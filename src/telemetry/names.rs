@@ -329,7 +329,8 @@ pub const METRICS: &[Metric] = &[
     counter(
         REPLAY_RECORDS,
         &["class", "outcome"],
-        "Records that replays have read, by what became of them (docs/replay.md), those of dry runs included;          its rate is the replays' speed. `ended` counts tombstones and `lost` offsets: neither is a record.",
+        "Records that replays have read, by what became of them (docs/replay.md), those of dry runs included; \
+         its rate is the replays' speed. `ended` counts tombstones and `lost` offsets: neither is a record.",
     ),
     gauge(
         REPLAY_REMAINING,

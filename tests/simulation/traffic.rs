@@ -64,7 +64,7 @@ pub(crate) struct Asked {
     /// Of which class; none: the dead letters, for all.
     pub(crate) class: Option<Class>,
     pub(crate) tenant: Option<&'static str>,
-    refresh: bool,
+    pub(crate) refresh: bool,
     paused: bool,
     pub(crate) cancelled: bool,
 }

@@ -116,7 +116,7 @@ fn partition(
         let records = committed(broker, Role::Output(id.class, storage), id.partition);
         let whole = broker.logs.get(&(Role::Input(id.class), id.partition));
         let whole = whole.is_some_and(|log| log.start == 0);
-        for record in replays::without(&records, traffic, whole)? {
+        for record in replays::without(&records, traffic, id, whole)? {
             let key =
                 String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
             seen.entry(key).or_default().push(seen_of(storage, record));
