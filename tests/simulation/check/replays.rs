@@ -7,7 +7,7 @@ use lethe::pipeline::seam::PartitionId;
 
 use super::header;
 use crate::log::Record;
-use crate::traffic::{Event, Traffic};
+use crate::traffic::{Event, Traffic, What};
 
 /// A refresh as one partition of an output has it.
 #[derive(Default)]
@@ -75,7 +75,13 @@ pub(super) fn without<'r>(
 
 /// Whether two records carry the same version of one record.
 fn same(one: Option<&&Event>, other: Option<&&Event>) -> bool {
-    let version = |event: &&Event| (event.key.clone(), event.at_ms, event.what.clone());
+    let version = |event: &&Event| {
+        let edited_at_ms = match event.what {
+            What::Edited { at_ms, .. } => Some(at_ms),
+            _ => None,
+        };
+        (event.key.clone(), event.at_ms, edited_at_ms)
+    };
     one.map(version).is_some_and(|one| Some(one) == other.map(version))
 }
 
@@ -103,7 +109,8 @@ fn marked(
     let tenant = tenant.and_then(|asked| asked.tenant).map(|tenant| format!("{tenant}/"));
     let wanted =
         |key: &[u8]| tenant.as_ref().is_none_or(|tenant| key.starts_with(tenant.as_bytes()));
-    let missed = refresh.unchanged.keys().find(|key| wanted(key) && !refresh.emitted.contains(key));
+    let missed =
+        refresh.unchanged.iter().find(|key| wanted(key) && !refresh.emitted.contains(*key));
     match missed {
         Some(key) if whole && mark == "end" => Err(format!(
             "{} is out, but replay {id} has not emitted it",
