@@ -20,7 +20,6 @@ impl Report {
                 at.map_or_else(|_| "waits".to_owned(), |at| format!("waits until {at}"))
             }
             What::ControlRefused { why, .. } => format!("refused: {why}"),
-            What::ControlNotInForce { .. } => "valid, but not acted on".to_owned(),
             What::TenantEnded { .. } => "the tenant's use has ended".to_owned(),
             What::ErasureDone(ErasureDone { class, partition, found, .. }) => {
                 let waiting = found.held + found.minimum;
@@ -29,6 +28,14 @@ impl Report {
             What::ErasureCompleted { by_class, .. } => {
                 let ended: u64 = by_class.values().map(|found| found.ended).sum();
                 format!("carried out everywhere: {ended} ended")
+            }
+            What::ReplayDone(done) => format!("done in {} {}", done.class, done.partition),
+            What::ReplayCancelled(done) => {
+                format!("cancelled in {} {}", done.class, done.partition)
+            }
+            What::ReplayRefused(done) => {
+                let why = done.why.as_deref().unwrap_or_default();
+                format!("refused in {} {}: {why}", done.class, done.partition)
             }
             What::ChangeMade(made) => format!("changed by {}", made.author.by),
             What::ChangeConfirmed(confirmed) => format!("confirmed by {}", confirmed.author.by),

@@ -4,6 +4,7 @@
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
 //!   takes), `opening`, `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
 //!   records) and [`transaction`] (its end).
+//! - `replay`: topics that are read again, beside the live input.
 //! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
@@ -33,6 +34,7 @@ pub mod progress;
 mod provenance;
 pub mod questions;
 pub mod rebuild;
+mod replay;
 mod restore;
 mod room;
 mod run;

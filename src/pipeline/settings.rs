@@ -27,6 +27,8 @@ pub const PRODUCER_QUEUE_KBYTES: u32 = 48 << 10;
 pub const PRODUCER_QUEUE_RECORDS: u32 = 4 * BATCH_RECORDS_MAX as u32;
 /// The consumer's queue per worker: some 0.1 s at full speed.
 pub const FETCH_QUEUE_KBYTES: u32 = 8 << 10;
+/// The queue of a reader of what is read again: a quarter of a batch, and only while there is a replay.
+pub const SOURCE_QUEUE_KBYTES: u32 = 4 << 10;
 /// Ledger rows that one look may read between records: some 10 ms.
 pub const LOOK_ROWS: usize = 8_192;
 /// Tombstones and audits of one batch: as many as records.

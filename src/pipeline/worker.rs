@@ -20,6 +20,7 @@ use super::error::PipelineError;
 use super::partition::Stage;
 use super::progress::Progress;
 use super::questions::Questions;
+use super::replay::Replays;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
@@ -86,6 +87,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) completion: Looked,
     /// What it was asked and has not answered yet.
     pub(super) answering: Option<Answering>,
+    /// What it reads again.
+    pub(super) replays: Replays<K::Source>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
     /// It gives up its place in the group, to take one anew, until this moment at the latest.
@@ -152,6 +155,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             completions: shared.completions,
             completion: Looked::default(),
             answering: None,
+            replays: Replays::default(),
             given: false,
             leaving_until: None,
             progress: shared.progress,
@@ -208,6 +212,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.start_ready()?;
         self.refresh_time(now);
         self.take_input(now)?;
+        let now = self.clock.now();
+        self.replay_step(now)?;
         let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
@@ -294,6 +300,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
         let mut wait = self.wait(now);
+        self.replays.input_empty = false;
         for count in 0..STEP_RECORDS_MAX {
             if count % CLOCK_RECORDS == 0 && count > 0 {
                 now = self.clock.now();
@@ -306,6 +313,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             let event = match self.input.poll(wait) {
                 Ok(Polled::Record(record)) => {
+                    self.replays.pace.live(now.monotonic);
                     // What was said before the record came holds for it: the poll may have waited.
                     let desk = &mut self.desk;
                     let ready =
@@ -315,7 +323,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 Ok(Polled::Assigned(ids)) => Some(Event::Assigned(ids)),
                 Ok(Polled::Revoked { partitions, lost }) => Some(Event::Revoked(partitions, lost)),
                 Ok(Polled::OutOfRange) => Some(Event::OutOfRange),
-                Ok(Polled::Nothing) => return Ok(()),
+                Ok(Polled::Nothing) => {
+                    self.replays.input_empty = true;
+                    return Ok(());
+                }
                 Err(fault) => Some(Event::Fault(fault.into())),
             };
             wait = Duration::ZERO;
@@ -341,10 +352,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
-        match self.desk.batch.since {
+        let wait = match self.desk.batch.since {
             Some(since) => (since + interval).saturating_sub(now.monotonic).min(IDLE_WAIT),
             None => IDLE_WAIT,
-        }
+        };
+        self.replays.wait(now).map_or(wait, |replays| replays.min(wait))
     }
 
     fn is_due(&self, now: Now) -> bool {

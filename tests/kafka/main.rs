@@ -27,6 +27,7 @@ mod profiles;
 mod program;
 mod questions;
 mod rebuilds;
+mod replays;
 mod restarts;
 mod rights;
 mod safety;

@@ -36,6 +36,8 @@ pub struct Engine {
     pub(super) erasures: Erasures,
     /// Those that are not completed, by offset, and when they were written (Unix ms).
     pub(super) uncompleted: BTreeMap<i64, i64>,
+    /// The first control offsets of the replays about which something may be left to do, in order.
+    pub(super) replays: Vec<i64>,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -59,6 +61,7 @@ impl Engine {
             holds: Holds::new(class),
             erasures: Erasures::new(class),
             uncompleted: BTreeMap::new(),
+            replays: Vec::new(),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -69,6 +72,7 @@ impl Engine {
         engine.read_rebuilt(ledger)?;
         engine.read_holds(ledger)?;
         engine.read_erasures(ledger)?;
+        engine.read_replays(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;

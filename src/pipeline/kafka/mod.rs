@@ -15,6 +15,7 @@ mod output;
 mod positions;
 mod removal;
 mod rights;
+mod source;
 mod version;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub use output::RdOutput;
 pub(crate) use output::flush;
 pub use positions::Positions;
 use removal::Remover;
+pub use source::RdSource;
 
 /// A real cluster (or the embedded one), as this process sees it.
 pub struct RdKafka {
@@ -204,6 +206,7 @@ impl Kafka for RdKafka {
     type Input = RdInput;
     type Output = RdOutput;
     type Log = RdLog;
+    type Source = RdSource;
 
     fn capabilities(&self) -> Capabilities {
         let real = !self.settings.embedded_broker;
@@ -276,5 +279,9 @@ impl Kafka for RdKafka {
 
     fn log(&self, reading: Reading) -> Result<RdLog, Fault> {
         RdLog::create(&self.settings, reading, Arc::clone(&self.whole), Arc::clone(&self.reach))
+    }
+
+    fn source(&self) -> Result<RdSource, Fault> {
+        RdSource::create(&self.settings, Arc::clone(&self.whole), Arc::clone(&self.reach))
     }
 }
