@@ -123,23 +123,22 @@ pub(super) fn headline(facts: &Facts, promises: &[Promise]) -> (Standing, String
     if let Some(why) = &facts.health.fatal {
         return (Standing::Broken, "lethe has failed".to_owned(), why.clone());
     }
+    if worst == Standing::Broken {
+        let title = match those(worst).count() {
+            1 => "A promise is not kept".to_owned(),
+            count => format!("{count} promises are not kept"),
+        };
+        return (worst, title, list(worst));
+    }
+    if let Readiness::NotReady(why) = &facts.readiness {
+        return (worst.max(Standing::Open), "Not ready".to_owned(), why.clone());
+    }
     match worst {
-        Standing::Broken => {
-            let title = match those(Standing::Broken).count() {
-                1 => "A promise is not kept".to_owned(),
-                count => format!("{count} promises are not kept"),
-            };
-            (worst, title, list(worst))
+        Standing::Kept => (worst, "Every promise is kept".to_owned(), String::new()),
+        Standing::Open => (worst, "Not known yet".to_owned(), list(worst)),
+        Standing::Look | Standing::Broken => {
+            (worst, "Kept, but look at this".to_owned(), list(worst))
         }
-        Standing::Look => (worst, "Kept, but look at this".to_owned(), list(worst)),
-        Standing::Open => match &facts.readiness {
-            Readiness::NotReady(why) => (worst, "Not ready yet".to_owned(), why.clone()),
-            Readiness::Ready => (worst, "Not known yet".to_owned(), list(worst)),
-        },
-        Standing::Kept => match &facts.readiness {
-            Readiness::Ready => (worst, "Every promise is kept".to_owned(), String::new()),
-            Readiness::NotReady(why) => (Standing::Look, "Not ready".to_owned(), why.clone()),
-        },
     }
 }
 
@@ -183,11 +182,11 @@ fn clock(facts: &Facts) -> Promise {
         _ => Standing::Kept,
     };
     let is = match apart_s {
-        apart if apart.abs() < 0.05 => "right".to_owned(),
+        apart if apart.abs() < 0.05 => "agrees".to_owned(),
         apart if apart > 0.0 => format!("{} ahead", text::span(apart)),
         apart => format!("{} behind", text::span(-apart)),
     };
-    Promise::new("Clock", standing, is, "the host's, compared with the broker's")
+    Promise::new("Clock", standing, is, "the host's with the broker's")
 }
 
 fn control(facts: &Facts) -> Promise {
@@ -240,8 +239,10 @@ fn partitions(facts: &Facts) -> Promise {
     let (ready, all) = (facts.health.partitions_restored, facts.health.partitions_assigned);
     let is = format!("{ready} of {all} ready");
     if ready < all {
-        let left = facts.health.restore_left as f64;
-        let says = format!("{} left to restore", text::of(left, "changelog record"));
+        let says = match facts.health.restore_left {
+            0 => "the others are being restored".to_owned(),
+            left => format!("{} left to restore", text::of(left as f64, "changelog record")),
+        };
         return Promise::new("Partitions", Standing::Look, is, says);
     }
     let joined = facts.health.workers_joined >= facts.health.workers;
@@ -361,12 +362,12 @@ mod tests {
             (
                 "Clock",
                 "lethe_clock_difference_seconds -6",
-                "look: 6.0 s behind (the host's, compared with the broker's)",
+                "look: 6.0 s behind (the host's with the broker's)",
             ),
             (
                 "Clock",
                 "lethe_clock_difference_seconds 61",
-                "broken: 61 s ahead (the host's, compared with the broker's)",
+                "broken: 61 s ahead (the host's with the broker's)",
             ),
             (
                 "Control topic",
@@ -442,6 +443,6 @@ mod tests {
         let starting = facts(&Health::new(1), "");
         let (standing, title, says) = headline(&starting, &promises(&starting));
         let said = (standing, title.as_str(), says.as_str());
-        assert_eq!(said, (Standing::Open, "Not ready yet", "reading the control topic"));
+        assert_eq!(said, (Standing::Open, "Not ready", "reading the control topic"));
     }
 }
