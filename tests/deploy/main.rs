@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod alerts;
+mod api;
 mod browser;
 mod chart;
 mod compose;
