@@ -3,11 +3,12 @@
 //! Invariants: no content; a user's id is there as a keyed hash alone; a field once named keeps its meaning.
 
 mod pseudonym;
+mod told;
 
 use std::collections::BTreeMap;
 
 use lethe_engine::Class;
-use lethe_engine::ledger::ErasureCounts;
+use lethe_engine::ledger::{ErasureCounts, ReplayRow, ReplayStatus};
 use lethe_engine::lifecycle::Audit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,11 +53,6 @@ pub enum What {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A control record is of a kind that this version does not act on.
-    ControlNotInForce {
-        /// Where it lies.
-        control_offset: i64,
-    },
     /// A hold is in force.
     HoldInForce {
         /// Its control record.
@@ -83,6 +79,12 @@ pub enum What {
         /// What they found, by class.
         by_class: BTreeMap<&'static str, Found>,
     },
+    /// A replay has come to its end in a partition.
+    ReplayDone(Replayed),
+    /// A replay was taken back before its end in a partition.
+    ReplayCancelled(Replayed),
+    /// A replay could not go on in a partition.
+    ReplayRefused(Replayed),
     /// Somebody has changed what a key says.
     ChangeMade(ChangeMade),
     /// Somebody has confirmed a change that the safety catch had held.
@@ -120,6 +122,32 @@ pub struct Found {
     pub first_ms: Option<i64>,
     /// The latest (Unix ms).
     pub last_ms: Option<i64>,
+}
+
+/// What a replay did in a partition.
+#[derive(Debug, Serialize)]
+pub struct Replayed {
+    /// Its first control record.
+    pub control_offset: i64,
+    /// Of which class the partition is.
+    pub class: &'static str,
+    /// Its number.
+    pub partition: i32,
+    /// Why it could not go on, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it began (Unix ms); none: its range was never known.
+    pub began_at_ms: Option<i64>,
+    /// The first offset of its range in the source.
+    pub from: i64,
+    /// The offset before which its range ends.
+    pub to: i64,
+    /// How far it came.
+    pub next: i64,
+    /// Records by outcome.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Live records at the end of a dry run of mode `refresh`.
+    pub live: Option<u64>,
 }
 
 /// Who changes what, and how.
@@ -214,9 +242,6 @@ impl Report {
             Audit::ControlRefused { offset, why } => {
                 What::ControlRefused { control_offset: offset, why }
             }
-            Audit::ControlNotInForce { offset } => {
-                What::ControlNotInForce { control_offset: offset }
-            }
             Audit::HoldInForce { offset } => What::HoldInForce { control_offset: offset },
             Audit::HoldReleased { offset } => What::HoldReleased { control_offset: offset },
             Audit::TenantEnded { offset } => What::TenantEnded { control_offset: offset },
@@ -227,6 +252,31 @@ impl Report {
                 in_force_at_ms: at_ms,
                 found: counts.into(),
             }),
+        };
+        Self { what, at_ms }
+    }
+
+    /// Of a replay that has come to its end in a partition.
+    #[must_use]
+    pub fn of_replay(id: PartitionId, offset: i64, row: &ReplayRow, at_ms: i64) -> Self {
+        let replayed = |why: Option<&String>| Replayed {
+            control_offset: offset,
+            class: id.class.name(),
+            partition: id.partition,
+            why: why.cloned(),
+            began_at_ms: row.began_at_ms,
+            from: row.range.from,
+            to: row.range.to,
+            next: row.next,
+            counts: row.counts.named().into_iter().collect(),
+            live: row.live,
+        };
+        let what = match &row.status {
+            ReplayStatus::Failed(why) => What::ReplayRefused(replayed(Some(why))),
+            ReplayStatus::Cancelled => What::ReplayCancelled(replayed(None)),
+            ReplayStatus::Waiting | ReplayStatus::Running | ReplayStatus::Done => {
+                What::ReplayDone(replayed(None))
+            }
         };
         Self { what, at_ms }
     }

@@ -6,7 +6,7 @@ mod support;
 
 use lethe_engine::lifecycle::{Audit, Explanation};
 use lethe_engine::{
-    Class, ControlRecord, Effect, Effects, Engine, Event, MessageAction, MessageEvent, Sent,
+    Class, ControlRecord, Effect, Effects, Engine, Event, MessageAction, MessageEvent, Origin, Sent,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -134,7 +134,7 @@ fn partition() -> (Engine, Memory) {
         sent_at_ms: START_MS,
         action,
     });
-    engine.apply(&mut ledger, &event, START_MS, &mut effects).unwrap();
+    engine.apply(&mut ledger, &event, Origin::Elsewhere, START_MS, &mut effects).unwrap();
     (engine, ledger)
 }
 
@@ -158,7 +158,10 @@ proptest! {
             engine.control(&mut ledger, &record, at_ms, &mut effects).unwrap();
             let audits: Vec<Audit> = effects.iter().filter_map(|effect| match effect {
                 Effect::Audit { what, .. } => Some(what),
-                Effect::Content { .. } | Effect::Tombstone { .. } => None,
+                Effect::Content { .. }
+                | Effect::Tombstone { .. }
+                | Effect::Replayed { .. }
+                | Effect::Marker { .. } => None,
             }).collect();
             prop_assert_eq!(engine.control_offset(), number + 1);
             match record.refusal() {

@@ -28,7 +28,6 @@ fn of_processor() -> Vec<What> {
         Audit::ControlInForce { offset: 7 },
         Audit::ControlWaiting { offset: 7, effective_at_ms: 1_700_000_900_000 },
         Audit::ControlRefused { offset: 7, why: "a retention without storage \"in\"" },
-        Audit::ControlNotInForce { offset: 7 },
         Audit::HoldInForce { offset: 7 },
         Audit::HoldReleased { offset: 8 },
         Audit::TenantEnded { offset: 7 },
@@ -41,6 +40,12 @@ fn of_processor() -> Vec<What> {
         partitions: 12,
         by_class: BTreeMap::from([("profile", counts.into())]),
     });
+    let mut row = ReplayRow::new("replay/2026-11", b"{}", 1_700_000_000_000);
+    let why = "the topic archive.messages is not there".to_owned();
+    for status in [ReplayStatus::Done, ReplayStatus::Cancelled, ReplayStatus::Failed(why)] {
+        row.status = status;
+        whats.push(Report::of_replay(id(), 7, &row, 0).what);
+    }
     whats
 }
 

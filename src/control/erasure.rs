@@ -43,7 +43,7 @@ fn erasure(record: &ControlRecord) -> Option<Erasure> {
         | Statement::Conversation(_)
         | Statement::Terms(_)
         | Statement::Hold(_)
-        | Statement::NotInForce => None,
+        | Statement::Replay(_) => None,
     }
 }
 

@@ -14,8 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::api::auth::Doors;
 use super::api::{self, Api, Options};
 use super::drain::Caller;
+use super::page::{self, Page};
 use super::tls::{Files, Identity};
 use super::{Shown, pages};
 use crate::pipeline::Questions;
@@ -53,7 +55,9 @@ pub enum HttpError {
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
-    router: Router,
+    shown: Shown,
+    page: Page,
+    api: Option<Api>,
     /// None: it speaks plain HTTP.
     identity: Option<Arc<Identity>>,
 }
@@ -67,7 +71,10 @@ impl Server {
         let bound = TcpListener::bind(address).await;
         let listener =
             bound.map_err(|source| HttpError::Bind { address: address.to_owned(), source })?;
-        Ok(Self { listener, router: pages::router(shown), identity: None })
+        let unknown = |source| HttpError::Bind { address: address.to_owned(), source };
+        let doors = Doors::new(listener.local_addr().map_err(unknown)?, None);
+        let page = Page::new(shown.clone(), Arc::new(doors));
+        Ok(Self { listener, shown, page, api: None, identity: None })
     }
 
     /// Speaks TLS alone, with this certificate; none: plain HTTP.
@@ -89,8 +96,9 @@ impl Server {
         options: Options,
         questions: Arc<Questions>,
     ) -> io::Result<Self> {
-        let api = Api::new(settings, self.address()?, options, questions);
-        Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
+        let doors = Arc::new(Doors::new(self.address()?, options.tokens.clone()));
+        let page = Page::new(self.shown.clone(), Arc::clone(&doors));
+        Ok(Self { page, api: Some(Api::new(settings, doors, options, questions)), ..self })
     }
 
     /// Where it listens: with port 0 the one that was free.
@@ -103,6 +111,11 @@ impl Server {
 
     /// Answers until `stop` is done, and then finishes what is under way.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let page = Arc::new(self.page);
+        let mut router = pages::router(self.shown).merge(page::routes(Arc::clone(&page)));
+        if let Some(api) = self.api {
+            router = router.merge(api::router(Arc::new(api)));
+        }
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         let (stopping, stopped) = watch::channel(false);
         let accepting = async {
@@ -111,7 +124,7 @@ impl Server {
                 match self.listener.accept().await {
                     Ok((stream, from)) => {
                         let caller = Caller::new(from, stream.local_addr().ok());
-                        let router = self.router.clone().layer(Extension(caller));
+                        let router = router.clone().layer(Extension(caller));
                         let stopped = stopped.clone();
                         let identity = self.identity.clone();
                         tokio::spawn(async move {
@@ -129,6 +142,7 @@ impl Server {
         };
         tokio::select! {
             () = accepting => {}
+            () = page.watch() => {}
             () = stop => {}
         }
         stopping.send_replace(true);

@@ -216,7 +216,6 @@ mod tests {
     use super::super::tests::shown;
     use super::super::{HttpError, Server};
     use super::*;
-    use crate::telemetry::health::Health;
 
     /// Writes a certificate for a name, which is its own authority, and its key; they were changed so late.
     fn write(files: &Files, name: &str, later: Duration) {
@@ -234,8 +233,7 @@ mod tests {
     }
 
     async fn server(files: &Files) -> Result<(u16, oneshot::Sender<()>), HttpError> {
-        let health = Arc::new(Health::new(1));
-        let server = Server::bind("127.0.0.1:0", shown(&health)).await?;
+        let server = Server::bind("127.0.0.1:0", shown()).await?;
         let server = server.with_tls(Some(files.clone()))?;
         let port = server.address().unwrap().port();
         let (stop, stopped) = oneshot::channel();

@@ -78,6 +78,8 @@ pub(super) struct Holdings {
     /// Changelog records that restores have read since the last report, and still have to read.
     pub(super) restored: BTreeMap<Class, u64>,
     pub(super) remaining: BTreeMap<Class, u64>,
+    /// Replays that are not through, and the offsets that they have still to read.
+    pub(super) replays: BTreeMap<Class, (u64, u64)>,
     pub(super) state_bytes: u64,
     pub(super) changelog_bytes: u64,
     /// The next input offset of each partition.
@@ -205,6 +207,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                     number += 1;
                     holdings.counted(id.class, &live.census, now);
                     holdings.holds = holdings.holds.max(live.engine.holds() as u64);
+                    let (open, remaining) = live.replays_left()?;
+                    let replays = holdings.replays.entry(id.class).or_default();
+                    *replays = (replays.0 + open, replays.1 + remaining);
                     holdings.positions.insert(id, live.next);
                     holdings.state_bytes += live.store.bytes();
                     holdings.presses(live.store.pressure());

@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What the partitions have reported of the erasures that are not completed.
 #[derive(Debug, Default)]
-pub struct Reports {
+pub struct Completions {
     state: Mutex<State>,
     /// Goes up with each report.
     version: AtomicU64,
@@ -51,7 +51,7 @@ struct Done {
     by_class: BTreeMap<&'static str, Found>,
 }
 
-impl Reports {
+impl Completions {
     /// Waits for these erasures, and no others.
     fn want(&self, wanted: &BTreeMap<i64, i64>) {
         let mut state = self.lock();
@@ -101,15 +101,15 @@ impl Reports {
 /// The reader of the reports; it reads while somebody waits for one.
 pub struct ReportReader<L> {
     log: L,
-    reports: Arc<Reports>,
+    completions: Arc<Completions>,
     /// It reads what was reported since (Unix ms).
     since_ms: Option<i64>,
 }
 
 impl<L: LogReader> ReportReader<L> {
     /// Reads through `log`.
-    pub fn new(log: L, reports: Arc<Reports>) -> Self {
-        Self { log, reports, since_ms: None }
+    pub fn new(log: L, completions: Arc<Completions>) -> Self {
+        Self { log, completions, since_ms: None }
     }
 
     /// Reads what there is. Returns whether there is anything to read for now. A fault is for the caller to wait
@@ -118,10 +118,10 @@ impl<L: LogReader> ReportReader<L> {
     /// # Errors
     /// The reports cannot be read.
     pub fn step(&mut self) -> Result<bool, Fault> {
-        let Some(since_ms) = self.reports.since_ms() else {
+        let Some(since_ms) = self.completions.since_ms() else {
             if self.since_ms.take().is_some() {
                 self.log.close(AUDIT);
-                self.reports.forget();
+                self.completions.forget();
             }
             return Ok(false);
         };
@@ -130,10 +130,10 @@ impl<L: LogReader> ReportReader<L> {
         }
         let mut wait = WAIT;
         for _ in 0..STEP_RECORDS_MAX {
-            let reports = &self.reports;
+            let completions = &self.completions;
             let polled = self.log.poll(std::mem::take(&mut wait), &mut |record| {
                 if let Some(done) = record.value.and_then(ErasureDone::read) {
-                    reports.add(&done);
+                    completions.add(&done);
                 }
             })?;
             match polled {
@@ -171,7 +171,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let Some(Stage::Live(live)) = reporter.filter(|_| self.desk.time.ending_ms(now).is_some())
         else {
             if std::mem::take(&mut self.completion.waits) {
-                self.reports.want(&BTreeMap::new());
+                self.completions.want(&BTreeMap::new());
             }
             return Ok(());
         };
@@ -179,12 +179,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         if wanted.is_empty() && !self.completion.waits {
             return Ok(());
         }
-        let version = self.reports.version.load(Ordering::Acquire);
+        let version = self.completions.version.load(Ordering::Acquire);
         let due = self.completion.at.is_none_or(|at| now.monotonic >= at + LOOK_EVERY);
         if self.completion.waits && version == self.completion.version && !due {
             return Ok(());
         }
-        self.reports.want(wanted);
+        self.completions.want(wanted);
         self.completion = Looked { version, at: Some(now.monotonic), waits: !wanted.is_empty() };
         if wanted.is_empty() || !live.started {
             return Ok(());
@@ -196,7 +196,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 return Ok(());
             }
         };
-        for (offset, done) in self.reports.completed(&all) {
+        for (offset, done) in self.completions.completed(&all) {
             self.report_completed(now, offset, done)?;
         }
         Ok(())
@@ -249,25 +249,25 @@ mod tests {
             [(Class::Message, 0), (Class::Message, 1), (Class::Config, 0)]
                 .map(|(class, partition)| PartitionId { class, partition })
                 .into();
-        let reports = Reports::default();
-        reports.want(&BTreeMap::from([(7, 100), (9, 50)]));
-        assert_eq!(reports.since_ms(), Some(50));
+        let completions = Completions::default();
+        completions.want(&BTreeMap::from([(7, 100), (9, 50)]));
+        assert_eq!(completions.since_ms(), Some(50));
         for _ in 0..2 {
-            reports.add(&done(7, Class::Message, 0));
-            reports.add(&done(7, Class::Message, 1));
-            reports.add(&done(8, Class::Message, 0));
+            completions.add(&done(7, Class::Message, 0));
+            completions.add(&done(7, Class::Message, 1));
+            completions.add(&done(8, Class::Message, 0));
         }
-        assert!(reports.completed(&all).is_empty());
-        reports.add(&done(7, Class::Config, 0));
-        let completed = reports.completed(&all);
+        assert!(completions.completed(&all).is_empty());
+        completions.add(&done(7, Class::Config, 0));
+        let completed = completions.completed(&all);
         let offsets: Vec<i64> = completed.iter().map(|(offset, _)| *offset).collect();
         assert_eq!(offsets, [7], "8 is nobody's");
         let found = completed.first().and_then(|(_, done)| done.by_class.get("message"));
         assert_eq!(found.map(|found| found.ended), Some(2), "each partition once");
         // What was completed is forgotten; what is not known yet is not.
-        reports.add(&done(11, Class::Message, 0));
-        reports.want(&BTreeMap::from([(9, 50)]));
-        let known: Vec<i64> = reports.lock().done.keys().copied().collect();
+        completions.add(&done(11, Class::Message, 0));
+        completions.want(&BTreeMap::from([(9, 50)]));
+        let known: Vec<i64> = completions.lock().done.keys().copied().collect();
         assert_eq!(known, [11]);
     }
 }

@@ -32,6 +32,7 @@ pub struct Progress {
     erasure_age: Gauge,
     restored: Vec<(Class, Counter)>,
     remaining: Vec<(Class, Gauge)>,
+    replays: Vec<(Class, Gauge, Gauge)>,
     state_bytes: Gauge,
     changelog_bytes: Gauge,
     snapshot_age: Gauge,
@@ -67,6 +68,10 @@ impl Progress {
         let input = |class| topics.input(class).to_owned();
         let restored = |class| metrics::counter!(names::RESTORED_RECORDS, "topic" => input(class));
         let lag = |class| metrics::gauge!(names::CONSUMER_LAG, "topic" => input(class));
+        let replays = |class: Class| {
+            let open = metrics::gauge!(names::REPLAYS, "class" => class.name());
+            (class, open, metrics::gauge!(names::REPLAY_REMAINING, "class" => class.name()))
+        };
         let remaining = |class| metrics::gauge!(names::RESTORE_REMAINING, "topic" => input(class));
         Self {
             live: by_storage(names::LIVE_RECORDS),
@@ -79,6 +84,7 @@ impl Progress {
             erasure_age: metrics::gauge!(names::ERASURE_AGE),
             restored: CLASSES.map(|class| (class, restored(class))).into(),
             remaining: CLASSES.map(|class| (class, remaining(class))).into(),
+            replays: CLASSES.map(replays).into(),
             consumer_lag: CLASSES.map(|class| (class, lag(class))).into(),
             pending_bytes: metrics::gauge!(names::ROCKSDB_PENDING),
             stalled: metrics::gauge!(names::ROCKSDB_STALLED),
@@ -159,6 +165,11 @@ impl Progress {
         }
         for (class, gauge) in &self.remaining {
             gauge.set(number(held().filter_map(|held| held.remaining.get(class)).sum()));
+        }
+        for (class, open, remaining) in &self.replays {
+            let of = |held: &Holdings| held.replays.get(class).copied().unwrap_or_default();
+            open.set(number(held().map(|held| of(held).0).sum()));
+            remaining.set(number(held().map(|held| of(held).1).sum()));
         }
         for (class, storage, gauge) in &self.horizon_age {
             let of = |held: &Holdings| held.horizon_age_s.get(&(*class, *storage)).copied();

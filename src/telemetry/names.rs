@@ -104,6 +104,12 @@ pub const CHANGE_DUE: &str = "lethe_change_due_seconds";
 pub const SWEEPS: &str = "lethe_sweeps";
 /// The oldest erasure that is not through.
 pub const ERASURE_AGE: &str = "lethe_erasure_age_seconds";
+/// Records that were read again.
+pub const REPLAY_RECORDS: &str = "lethe_replay_records_total";
+/// What replays have still to read.
+pub const REPLAY_REMAINING: &str = "lethe_replay_remaining_records";
+/// Replays that are not through.
+pub const REPLAYS: &str = "lethe_replay_partitions";
 /// Bytes of input.
 pub const INPUT_BYTES: &str = "lethe_input_bytes_total";
 /// Records written.
@@ -337,6 +343,23 @@ pub const METRICS: &[Metric] = &[
              process; 0: there is none.",
         ),
         Unit::Seconds,
+    ),
+    counter(
+        REPLAY_RECORDS,
+        &["class", "outcome"],
+        "Records that replays have read, by what became of them (docs/replay.md), those of dry runs included; \
+         its rate is the replays' speed. `ended` counts tombstones and `lost` offsets: neither is a record.",
+    ),
+    gauge(
+        REPLAY_REMAINING,
+        &["class"],
+        "Offsets that the replays of this process's partitions have still to read.",
+    ),
+    gauge(
+        REPLAYS,
+        &["class"],
+        "Replays that are not through, paused ones included, each counted once for each partition of this \
+         process.",
     ),
     counter(
         INPUT_BYTES,

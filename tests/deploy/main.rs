@@ -4,9 +4,11 @@
 
 mod alerts;
 mod api;
+mod browser;
 mod chart;
 mod compose;
 mod dashboards;
 mod files;
 mod live;
+mod page;
 mod tools;

@@ -26,6 +26,8 @@ mod privacy;
 mod profiles;
 mod program;
 mod questions;
+mod rebuilds;
+mod replays;
 mod restarts;
 mod rights;
 mod safety;

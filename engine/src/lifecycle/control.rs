@@ -125,6 +125,12 @@ impl Engine {
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
         let offset = record.offset;
+        if *subject == Subject::Replay
+            && let Some(why) = Self::refuses_replay(&control, record.body.as_deref())
+        {
+            effects.audit(control_key, Audit::ControlRefused { offset, why });
+            return Ok(());
+        }
         let statement = match &record.body {
             Some(body) => {
                 let parsed = subject.statement(body);
@@ -185,7 +191,9 @@ impl Engine {
                 };
                 self.change_erasure(ledger, control_key, before, erasure, &record, at_ms, effects)?;
             }
-            (Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
+            (Subject::Replay, _) => {
+                self.change_replay(ledger, control_key, &record, now_ms, effects)?;
+            }
         }
         effects.audit(control_key, audit);
         Ok(())

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::quality::FixedState;
 
 use super::case::{Case, Desk, Requests, Tenant};
-use super::event::Event;
+use super::event::{Event, Origin};
 use super::look::first_time_ms;
 use super::{Effects, Outcome};
 use crate::ledger::key::{self, push_part, tag};
-use crate::ledger::{Books, Control, Corrupt, Ledger, Rows};
+use crate::ledger::{Books, Control, Corrupt, Ledger, Rebuilt, Rows};
 use crate::policy::{Erasures, Holds, Rules, Statement, Subject};
 use crate::{Class, Storage};
 
@@ -36,6 +36,8 @@ pub struct Engine {
     pub(super) erasures: Erasures,
     /// Those that are not completed, by offset, and when they were written (Unix ms).
     pub(super) uncompleted: BTreeMap<i64, i64>,
+    /// The first control offsets of the replays about which something may be left to do, in order.
+    pub(super) replays: Vec<i64>,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -59,6 +61,7 @@ impl Engine {
             holds: Holds::new(class),
             erasures: Erasures::new(class),
             uncompleted: BTreeMap::new(),
+            replays: Vec::new(),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -66,8 +69,10 @@ impl Engine {
             partition_dirty: false,
         };
         engine.read_partition(ledger)?;
+        engine.read_rebuilt(ledger)?;
         engine.read_holds(ledger)?;
         engine.read_erasures(ledger)?;
+        engine.read_replays(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;
@@ -92,6 +97,12 @@ impl Engine {
         self.holds.len()
     }
 
+    /// How far a ledger had come in whose place this one was put together; none: it is the first.
+    #[must_use]
+    pub fn rebuilt(&self) -> Option<&Rebuilt> {
+        self.desk.rebuilt.as_ref()
+    }
+
     /// When the next look is due (Unix ms), if anything is.
     #[must_use]
     pub fn wake_ms(&self) -> Option<i64> {
@@ -103,12 +114,14 @@ impl Engine {
         &mut self,
         ledger: &mut L,
         event: &Event<'_>,
+        origin: Origin,
         now_ms: i64,
         effects: &mut Effects,
     ) -> Result<Outcome, L::Error> {
         if self.waiting_ms.is_some_and(|waiting_ms| waiting_ms <= now_ms) {
             self.activate(ledger, now_ms, now_ms, effects)?;
         }
+        self.desk.origin = origin;
         let mut id = std::mem::take(&mut self.id);
         id.clear();
         let outcome = match event {
@@ -275,6 +288,14 @@ impl Engine {
             let (offset, rest) = self.desk.value.split_first_chunk::<8>().ok_or(corrupt)?;
             self.control_offset = i64::from_be_bytes(*offset);
             self.suspended = rest.first().is_some_and(|&suspended| suspended != 0);
+        }
+        Ok(())
+    }
+
+    fn read_rebuilt<L: Ledger>(&mut self, ledger: &mut L) -> Result<(), L::Error> {
+        key::first(tag::REBUILT, &mut self.desk.key);
+        if ledger.get(&self.desk.key, &mut self.desk.value)? {
+            self.desk.rebuilt = Some(Rebuilt::read(&self.desk.value)?);
         }
         Ok(())
     }

@@ -210,6 +210,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins to carry out an erasure as if it had just come.
+    pub(super) fn erase_again<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        offset: i64,
+    ) -> Result<(), L::Error> {
+        let Some(erasing) = self.read_erasure(ledger, offset)? else { return Ok(()) };
+        if erasing.in_force.scope.has(self.class) {
+            self.sweep_for_erasure(ledger, &erasing.in_force);
+            let counts = ErasureCounts::default();
+            self.put_erasure(
+                ledger,
+                offset,
+                &ErasureRow { done_at_ms: None, counts, ..erasing.row },
+            );
+        }
+        Ok(())
+    }
+
     fn forget_erasure<L: Ledger>(&mut self, ledger: &mut L, in_force: &InForce) {
         self.erasures.remove(in_force);
         self.uncompleted.remove(&in_force.offset);

@@ -36,7 +36,7 @@ pub(super) enum Role {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::http) enum Wish {
     /// To see records of a kind.
     Read(Kind),
     /// To change one.
@@ -64,7 +64,7 @@ struct Token {
 }
 
 /// Where requests come in.
-pub(super) struct Doors {
+pub(in crate::http) struct Doors {
     loopback: bool,
     file: Option<PathBuf>,
     /// As of the file's last change.
@@ -78,13 +78,13 @@ struct Known {
 }
 
 impl Doors {
-    pub(super) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
+    pub(in crate::http) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
         Self { loopback: listens.ip().is_loopback(), file, known: Mutex::default() }
     }
 
     /// Lets a request in and says whose it is, or says why not. `tenant` is whose records it is about; none: of
     /// all, or of none.
-    pub(super) fn admit(
+    pub(in crate::http) fn admit(
         &self,
         headers: &HeaderMap,
         wish: Wish,

@@ -8,7 +8,7 @@
 //! bounded in size, number and time.
 
 mod ask;
-mod auth;
+pub(super) mod auth;
 mod guard;
 mod openapi;
 mod problem;
@@ -18,7 +18,6 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,7 +67,7 @@ pub struct Options {
 pub(super) struct Api {
     settings: PipelineSettings,
     options: Options,
-    doors: Doors,
+    doors: Arc<Doors>,
     limiter: Limiter,
     questions: Arc<Questions>,
     turns: Semaphore,
@@ -77,16 +76,16 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The API of a process that listens at an address.
+    /// The API of a process; the doors say who may do what.
     pub(super) fn new(
         settings: PipelineSettings,
-        listens: SocketAddr,
+        doors: Arc<Doors>,
         options: Options,
         questions: Arc<Questions>,
     ) -> Self {
         Self {
             settings,
-            doors: Doors::new(listens, options.tokens.clone()),
+            doors,
             options,
             limiter: Limiter::default(),
             questions,

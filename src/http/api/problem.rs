@@ -14,7 +14,7 @@ const SAFETY_CATCH: &str = "urn:lethe:safety-catch";
 
 /// An answer that is an error. It quotes nothing of the request's body.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(in crate::http) struct Problem {
     /// None: what HTTP says of the status is all there is to say.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use super::super::seam::Reading;
 use super::super::settings::{
     FETCH_QUEUE_KBYTES, LAG_EVERY, PRODUCER_QUEUE_KBYTES, PRODUCER_QUEUE_RECORDS, PipelineSettings,
-    SESSION_TIMEOUT, TRANSACTION_TIMEOUT,
+    SESSION_TIMEOUT, SOURCE_QUEUE_KBYTES, TRANSACTION_TIMEOUT,
 };
 
 /// Properties of one kind of client that the others would refuse or warn about.
@@ -112,6 +112,15 @@ pub(super) fn log(settings: &PipelineSettings, reading: Reading) -> ClientConfig
         config.set("fetch.wait.max.ms", "5");
     }
     config.set("enable.partition.eof", "true");
+    config
+}
+
+/// A reader of what is read again: no larger than it must be, and in no hurry.
+pub(super) fn source(settings: &PipelineSettings) -> ClientConfig {
+    let mut config = log(settings, Reading::ToTheEnd);
+    if !settings.kafka.contains_key("queued.max.messages.kbytes") {
+        config.set("queued.max.messages.kbytes", SOURCE_QUEUE_KBYTES.to_string());
+    }
     config
 }
 

@@ -8,8 +8,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::super::seam::{Bounds, Fault, LogId, LogPolled, LogReader, LogRecord, Reading, Role};
-use super::super::settings::{CALL_TIMEOUT, LOGS, PipelineSettings, Topics};
+use super::super::seam::{
+    Bounds, Fault, HeadersOf, LogId, LogPolled, LogReader, LogRecord, Reading, Role,
+};
+use super::super::settings::{CALL_TIMEOUT, LOGS, OUTPUTS, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
 use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, rights};
@@ -37,7 +39,8 @@ impl RdLog {
             .map_err(|error| errors::creation(&error))?;
         let fetched = Fetched::new(&reader)
             .ok_or_else(|| Fault::Stop("a queue for the logs cannot be made".to_owned()))?;
-        let names = LOGS.iter().map(|&role| (role, settings.topics.name(role))).collect();
+        let roles = LOGS.iter().chain(&OUTPUTS);
+        let names = roles.map(|&role| (role, settings.topics.name(role))).collect();
         let topics = settings.topics.clone();
         Ok(Self { fetched, reader, whole, topics, names, open: BTreeSet::new() })
     }
@@ -133,6 +136,43 @@ impl RdLog {
         self.open.contains(&log).then_some(log)
     }
 
+    /// Brings at most one record, of any log that is open, with its headers.
+    pub(in super::super) fn poll_output(
+        &mut self,
+        wait: Duration,
+        visit: &mut dyn FnMut(LogRecord<'_>, HeadersOf<'_>),
+    ) -> Result<LogPolled, Fault> {
+        let mut record = self.fetched.next();
+        if record.is_none() {
+            self.serve()?;
+            self.fetched.fill(wait);
+            record = self.fetched.next();
+        }
+        let Some(record) = record else { return Ok(LogPolled::Nothing) };
+        let Some(log) = self.log_of(&record) else { return Ok(LogPolled::Nothing) };
+        match record.error() {
+            None => {}
+            Some(RDKafkaErrorCode::PartitionEOF) => return Ok(LogPolled::End(log)),
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                return Ok(LogPolled::OutOfRange(log));
+            }
+            Some(code) => {
+                let error = KafkaError::MessageConsumption(code);
+                return Err(errors::call(&format!("reading topic {}", record.topic()), &error));
+            }
+        }
+        self.reader.context().reach.seen();
+        let read = LogRecord {
+            log,
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms().unwrap_or_default(),
+            key: record.key(),
+            value: record.value(),
+        };
+        visit(read, &|header| record.headers(header));
+        Ok(LogPolled::Record)
+    }
+
     /// Serves the client: what is of no log comes through its own queue.
     fn serve(&self) -> Result<(), Fault> {
         match self.reader.poll(Duration::ZERO) {
@@ -178,34 +218,7 @@ impl LogReader for RdLog {
         wait: Duration,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<LogPolled, Fault> {
-        let mut record = self.fetched.next();
-        if record.is_none() {
-            self.serve()?;
-            self.fetched.fill(wait);
-            record = self.fetched.next();
-        }
-        let Some(record) = record else { return Ok(LogPolled::Nothing) };
-        let Some(log) = self.log_of(&record) else { return Ok(LogPolled::Nothing) };
-        match record.error() {
-            None => {}
-            Some(RDKafkaErrorCode::PartitionEOF) => return Ok(LogPolled::End(log)),
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                return Ok(LogPolled::OutOfRange(log));
-            }
-            Some(code) => {
-                let error = KafkaError::MessageConsumption(code);
-                return Err(errors::call(&format!("reading topic {}", record.topic()), &error));
-            }
-        }
-        self.reader.context().reach.seen();
-        visit(LogRecord {
-            log,
-            offset: record.offset(),
-            timestamp_ms: record.timestamp_ms().unwrap_or_default(),
-            key: record.key(),
-            value: record.value(),
-        });
-        Ok(LogPolled::Record)
+        self.poll_output(wait, &mut |record, _| visit(record))
     }
 
     fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
