@@ -8,6 +8,7 @@ mod browser;
 mod chart;
 mod compose;
 mod dashboards;
+mod demo;
 mod files;
 mod live;
 mod page;
