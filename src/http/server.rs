@@ -14,8 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::api::auth::Doors;
 use super::api::{self, Api};
 use super::drain::Caller;
+use super::page::{self, Page};
 use super::{Shown, pages};
 use crate::pipeline::Questions;
 use crate::pipeline::settings::PipelineSettings;
@@ -49,7 +51,9 @@ pub enum HttpError {
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
-    router: Router,
+    shown: Shown,
+    page: Page,
+    api: Option<Api>,
 }
 
 impl Server {
@@ -61,7 +65,10 @@ impl Server {
         let bound = TcpListener::bind(address).await;
         let listener =
             bound.map_err(|source| HttpError::Bind { address: address.to_owned(), source })?;
-        Ok(Self { listener, router: pages::router(shown) })
+        let unknown = |source| HttpError::Bind { address: address.to_owned(), source };
+        let doors = Doors::new(listener.local_addr().map_err(unknown)?, None);
+        let page = Page::new(shown.clone(), Arc::new(doors));
+        Ok(Self { listener, shown, page, api: None })
     }
 
     /// Answers the admin API, too; `tokens` is the file that says who may do what.
@@ -74,8 +81,9 @@ impl Server {
         tokens: Option<PathBuf>,
         questions: Arc<Questions>,
     ) -> io::Result<Self> {
-        let api = Api::new(settings, self.address()?, tokens, questions);
-        Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
+        let doors = Arc::new(Doors::new(self.address()?, tokens));
+        let page = Page::new(self.shown.clone(), Arc::clone(&doors));
+        Ok(Self { page, api: Some(Api::new(settings, doors, questions)), ..self })
     }
 
     /// Where it listens: with port 0 the one that was free.
@@ -88,6 +96,11 @@ impl Server {
 
     /// Answers until `stop` is done, and then finishes what is under way.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let page = Arc::new(self.page);
+        let mut router = pages::router(self.shown).merge(page::routes(Arc::clone(&page)));
+        if let Some(api) = self.api {
+            router = router.merge(api::router(Arc::new(api)));
+        }
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         let (stopping, stopped) = watch::channel(false);
         let accepting = async {
@@ -96,7 +109,7 @@ impl Server {
                 match self.listener.accept().await {
                     Ok((stream, from)) => {
                         let caller = Caller::new(from, stream.local_addr().ok());
-                        let router = self.router.clone().layer(Extension(caller));
+                        let router = router.clone().layer(Extension(caller));
                         let stopped = stopped.clone();
                         tokio::spawn(connection(stream, router, stopped, permit));
                     }
@@ -109,6 +122,7 @@ impl Server {
         };
         tokio::select! {
             () = accepting => {}
+            () = page.watch() => {}
             () = stop => {}
         }
         stopping.send_replace(true);

@@ -11,6 +11,7 @@ use lethe_engine::lifecycle::Audit;
 use serde::Serialize;
 
 use super::seam::PartitionId;
+use crate::telemetry::reports::Reported;
 
 /// One report.
 #[derive(Debug, Serialize)]
@@ -73,6 +74,30 @@ impl Report {
         };
         Self { what, at_ms }
     }
+
+    /// The same for the status page. The id of a conversation is left out: it may name users.
+    pub(super) fn told(&self, key: &str) -> Reported {
+        let conversation = key.strip_prefix("conversation/").and_then(|rest| rest.split_once('/'));
+        let about = match conversation {
+            Some((tenant, _)) => format!("conversation/{tenant}/…"),
+            None => key.to_owned(),
+        };
+        let what = match &self.what {
+            What::ControlInForce { .. } => "in force".to_owned(),
+            What::ControlWaiting { effective_at_ms, .. } => {
+                let at = jiff::Timestamp::from_millisecond(*effective_at_ms);
+                at.map_or_else(|_| "waits".to_owned(), |at| format!("waits until {at}"))
+            }
+            What::ControlRefused { why, .. } => format!("refused: {why}"),
+            What::ControlNotInForce { .. } => "valid, but not acted on".to_owned(),
+            What::TenantEnded { .. } => "the tenant's use has ended".to_owned(),
+            What::ErasureDone(ErasureDone { class, partition, ended, held, minimum, .. }) => {
+                let waiting = held + minimum;
+                format!("carried out in {class} {partition}: {ended} ended, {waiting} wait")
+            }
+        };
+        Reported { at_ms: self.at_ms, about, what }
+    }
 }
 
 #[cfg(test)]
@@ -98,5 +123,26 @@ mod tests {
             r#""in_force_at_ms":9,"ended":5,"held":1,"minimum":0,"first_ms":2,"last_ms":2,"at_ms":12}"#
         );
         assert_eq!(json(Audit::ErasureDone { offset: 7, at_ms: 9, counts }), done);
+    }
+
+    #[test]
+    fn a_person_is_told_what_it_is_about_but_no_conversation() {
+        let id = PartitionId { class: Class::Message, partition: 3 };
+        let told = |key: &str, what| {
+            let told = Report::new(id, what, 12).told(key);
+            format!("{} {}: {}", told.at_ms, told.about, told.what)
+        };
+        let refused = Audit::ControlRefused { offset: 7, why: "retention" };
+        assert_eq!(told("tenant/acme", refused), "12 tenant/acme: refused: retention");
+        let waiting = Audit::ControlWaiting { offset: 7, effective_at_ms: 0 };
+        assert_eq!(
+            told("conversation/acme/ann%2Fbob", waiting),
+            "12 conversation/acme/…: waits until 1970-01-01T00:00:00Z"
+        );
+        let counts = ErasureCounts { ended: 5, held: 1, minimum: 2, ..ErasureCounts::default() };
+        assert_eq!(
+            told("erasure/req-9", Audit::ErasureDone { offset: 7, at_ms: 9, counts }),
+            "12 erasure/req-9: carried out in message 3: 5 ended, 3 wait"
+        );
     }
 }

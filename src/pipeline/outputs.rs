@@ -2,6 +2,7 @@
 //!
 //! Invariant: content is passed on from the input record at hand and kept nowhere.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use lethe_engine::{Class, Effect, Effects, Reason, Storage, Tags};
@@ -11,6 +12,8 @@ use super::counters::Counts;
 use super::seam::{Fault, Headers, InputRecord, Output, OutputRecord, PartitionId, Role};
 use super::settings::PipelineSettings;
 use super::tallies::Tallies;
+use crate::telemetry::reports::{REPORTS_MAX, Reported, Reports};
+use crate::telemetry::tenants::Tenants;
 
 /// Headers that begin like this are lethe's own: an input cannot speak in its name.
 const OWN: &[u8] = b"lethe-";
@@ -50,11 +53,33 @@ pub(super) struct Writer {
     pub(super) written: usize,
     /// What the batch does for each tenant.
     pub(super) tenants: Tallies,
+    /// The last of what it reports.
+    reports: VecDeque<Reported>,
 }
 
 impl Writer {
     pub(super) fn new(tenants: Tallies) -> Self {
-        Self { headers: Headers::default(), text: String::new(), written: 0, tenants }
+        Self {
+            headers: Headers::default(),
+            text: String::new(),
+            written: 0,
+            tenants,
+            reports: VecDeque::new(),
+        }
+    }
+
+    /// The batch has committed.
+    pub(super) fn committed(&mut self, tenants: &Tenants, reports: &Reports) {
+        self.written = 0;
+        self.tenants.commit(tenants);
+        reports.add(self.reports.drain(..));
+    }
+
+    /// Nothing of the batch is left.
+    pub(super) fn forget(&mut self) {
+        self.written = 0;
+        self.tenants.forget();
+        self.reports.clear();
     }
 
     /// Writes the effects of one call. `input` is the record at hand, whose value `Content` stands for.
@@ -163,7 +188,12 @@ impl Writer {
             key: Some(key.as_bytes()),
             value: Some(&json),
             headers: &self.headers,
-        })
+        })?;
+        if self.reports.len() >= REPORTS_MAX {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(report.told(key));
+        Ok(())
     }
 
     /// Writes a dead letter: where the input is, and in one word why.

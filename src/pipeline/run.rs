@@ -7,6 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 use lethe_state::{Memory, Remedy, StateError, Store};
 
 use super::clock::{HostClock, SystemClock};
+use super::control::ControlLog;
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
@@ -19,6 +20,7 @@ use super::standby::Standby;
 use super::startup::{self, Started};
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
+use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
 /// What the pipeline is given by the process around it.
@@ -27,6 +29,10 @@ pub struct Surroundings {
     pub health: Arc<Health>,
     /// Told of what is done for each tenant.
     pub tenants: Arc<Tenants>,
+    /// Told of what is reported.
+    pub reports: Arc<Reports>,
+    /// Filled with what tenants and operators said.
+    pub control: Arc<ControlLog>,
     /// Whether the control topic's settings are safe.
     pub settings_check: SettingsCheck,
     /// The wish to stop; a thread that cannot go on has it too.
@@ -53,17 +59,27 @@ pub fn go_on(
     settings: PipelineSettings,
     surroundings: Surroundings,
 ) -> Result<(), PipelineError> {
-    let Surroundings { health, tenants, settings_check: check, shutdown, questions } = surroundings;
+    let Surroundings {
+        health,
+        tenants,
+        reports,
+        control,
+        settings_check: check,
+        shutdown,
+        questions,
+    } = surroundings;
     let settings = Arc::new(settings);
     let (directory, kafka) = started.finish(&settings, &shutdown)?;
     let Some(kafka) = kafka else { return Ok(()) };
     let kafka = Arc::new(kafka);
+    health.is_called(directory.instance());
     let shared = Shared {
-        control: Arc::default(),
+        control,
         health,
         progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         tenants,
+        reports,
         shelf: Arc::default(),
         rejoin: Arc::default(),
         questions,

@@ -210,8 +210,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for (class, timestamp_ms) in batch.timestamps {
             self.desk.counters.latency(class, timestamp_ms, now.wall_ms);
         }
-        self.desk.writer.tenants.commit(&self.tenants);
-        self.desk.writer.written = 0;
+        self.desk.writer.committed(&self.tenants, &self.reports);
         self.calm(now);
         Ok(())
     }
@@ -233,8 +232,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     pub(super) fn abort_batch(&mut self, now: Now, why: &str) -> Result<(), PipelineError> {
         self.trouble(now, why);
         let open = std::mem::take(&mut self.desk.batch).open;
-        self.desk.writer.written = 0;
-        self.desk.writer.tenants.forget();
+        self.desk.writer.forget();
         if open && let Err(fault) = self.desk.output.abort() {
             return self.replace_output(now, &fault.to_string());
         }
@@ -274,8 +272,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.desk.output = self.kafka.output(self.number)?;
         self.output_ready = false;
         self.desk.batch = Batch::default();
-        self.desk.writer.written = 0;
-        self.desk.writer.tenants.forget();
+        self.desk.writer.forget();
         self.desk.counters.unknown.increment(1);
         let ids: Vec<PartitionId> =
             self.desk.live().filter(|(_, live)| live.in_batch()).map(|(id, _)| id).collect();

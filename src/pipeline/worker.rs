@@ -26,6 +26,7 @@ use super::settings::{
 };
 use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
+use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
 /// How often a restore that takes long says how much is left.
@@ -46,6 +47,8 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// What is counted of tenants.
     pub tenants: Arc<Tenants>,
+    /// Told of what is reported.
+    pub reports: Arc<Reports>,
     /// The stores that the standby has.
     pub shelf: Arc<Shelf>,
     /// Which worker is to join the group anew.
@@ -71,6 +74,7 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
     pub(super) tenants: Arc<Tenants>,
+    pub(super) reports: Arc<Reports>,
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
     pub(super) questions: Arc<Questions>,
@@ -135,6 +139,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             health: shared.health,
             memory: shared.memory,
             tenants: shared.tenants,
+            reports: shared.reports,
             shelf: shared.shelf,
             rejoin: shared.rejoin,
             questions: shared.questions,

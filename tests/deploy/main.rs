@@ -3,9 +3,11 @@
 #![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod alerts;
+mod browser;
 mod chart;
 mod compose;
 mod dashboards;
 mod files;
 mod live;
+mod page;
 mod tools;

@@ -159,6 +159,7 @@ impl World {
             memory: Arc::clone(&self.memory),
             shelf: Arc::default(),
             tenants: Arc::new(Tenants::new(0)),
+            reports: Arc::default(),
             rejoin: Arc::default(),
             questions: Arc::new(Questions::new(worker_count)),
         };

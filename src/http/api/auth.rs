@@ -32,7 +32,7 @@ pub(super) enum Role {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::http) enum Wish {
     /// To see records of a kind.
     Read(Kind),
     /// To change one.
@@ -60,7 +60,7 @@ struct Token {
 }
 
 /// Where requests come in.
-pub(super) struct Doors {
+pub(in crate::http) struct Doors {
     loopback: bool,
     file: Option<PathBuf>,
     /// As of the file's last change.
@@ -74,13 +74,13 @@ struct Known {
 }
 
 impl Doors {
-    pub(super) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
+    pub(in crate::http) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
         Self { loopback: listens.ip().is_loopback(), file, known: Mutex::default() }
     }
 
     /// Lets a request in, or says why not. `tenant` is whose records it is about; none: of all, or
     /// of none.
-    pub(super) fn admit(
+    pub(in crate::http) fn admit(
         &self,
         headers: &HeaderMap,
         wish: Wish,

@@ -8,7 +8,7 @@
 //! bounded in size, number and time.
 
 mod ask;
-mod auth;
+pub(super) mod auth;
 mod openapi;
 mod problem;
 mod records;
@@ -16,8 +16,6 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +41,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// The admin API of a process.
 pub(super) struct Api {
     settings: PipelineSettings,
-    doors: Doors,
+    doors: Arc<Doors>,
     questions: Arc<Questions>,
     turns: Semaphore,
     /// Made at the first request, and again after a failure.
@@ -51,16 +49,15 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The API of a process that listens at an address; `tokens` says who may do what.
+    /// The API of a process; the doors say who may do what.
     pub(super) fn new(
         settings: PipelineSettings,
-        listens: SocketAddr,
-        tokens: Option<PathBuf>,
+        doors: Arc<Doors>,
         questions: Arc<Questions>,
     ) -> Self {
         Self {
             settings,
-            doors: Doors::new(listens, tokens),
+            doors,
             questions,
             turns: Semaphore::new(CALLS_MAX),
             topic: Mutex::default(),

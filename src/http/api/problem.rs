@@ -8,7 +8,7 @@ use crate::control::ControlError;
 
 /// An answer that is an error. It quotes nothing of the request's body.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(in crate::http) struct Problem {
     status: u16,
     title: &'static str,
     detail: String,
