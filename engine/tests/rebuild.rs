@@ -218,7 +218,7 @@ impl Rebuild {
                         return Err(format!("{why}: a tombstone for {key}, which was {held:?}"));
                     }
                 }
-                Effect::Audit { .. } => {}
+                Effect::Audit { .. } | Effect::Replayed { .. } | Effect::Marker { .. } => {}
             }
         }
         self.effects.clear();
@@ -301,7 +301,8 @@ fn is_ahead(step: &Step) -> bool {
         | Action::Reopen
         | Action::Abort
         | Action::Suspend(_)
-        | Action::Filter(_) => false,
+        | Action::Filter(_)
+        | Action::Again(_) => false,
     }
 }
 
@@ -311,7 +312,8 @@ fn is_ahead(step: &Step) -> bool {
 fn tellable(steps: Vec<Step>) -> Vec<Step> {
     let mut told = Vec::new();
     let mut ended = BTreeSet::new();
-    for step in steps.into_iter().filter(|step| !is_ahead(step)) {
+    let told_of = |step: &Step| !is_ahead(step) && !matches!(step.action, Action::Again(_));
+    for step in steps.into_iter().filter(told_of) {
         let now = step.now;
         let Action::Control { key, value, .. } = &step.action else {
             let aborts = matches!(step.action, Action::Abort);

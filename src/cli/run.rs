@@ -15,9 +15,11 @@ use tokio::time::{Instant, sleep};
 use super::settings::Place;
 use super::stop::Stop;
 use super::topics;
+use crate::audit::Pseudonyms;
 use crate::config::Settings;
 use crate::error::Failure;
-use crate::http::{Server, Shown};
+use crate::http::tls::Trust;
+use crate::http::{Options, Server, Shown};
 use crate::pipeline::{self, Questions};
 use crate::telemetry::health::Drain;
 use crate::telemetry::{logs, metrics, terminal};
@@ -114,11 +116,15 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
         let server = Server::bind(&settings.http, shown.clone()).await?;
-        let server = server.with_api(
-            settings.pipeline.clone(),
-            settings.http_tokens.clone(),
-            Arc::clone(&questions),
-        );
+        let server = server.with_tls(settings.http_tls.clone())?;
+        let options = Options {
+            tokens: settings.http_tokens.clone(),
+            pseudonyms: Pseudonyms::read(settings.audit_key.as_deref()).map_err(Failure::Usage)?,
+            peers: settings.peers.clone(),
+            peers_trust: settings.peers_ca.clone().map(Trust::Authority),
+            safety: settings.safety,
+        };
+        let server = server.with_api(settings.pipeline.clone(), options, Arc::clone(&questions));
         let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");

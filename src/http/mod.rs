@@ -12,6 +12,7 @@ mod page;
 mod pages;
 mod server;
 pub mod status;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::telemetry::metrics;
 use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
+pub use api::Options;
 pub use server::{HttpError, Server};
 
 /// What the pages are made of.

@@ -21,7 +21,7 @@ struct Running {
     server: JoinHandle<()>,
 }
 
-fn shown() -> Shown {
+pub(super) fn shown() -> Shown {
     Shown::new(1, 1, PrometheusBuilder::new().build_recorder().handle())
 }
 

@@ -4,9 +4,11 @@
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
 //!   takes), `opening`, `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
 //!   records) and [`transaction`] (its end).
+//! - `replay`: topics that are read again, beside the live input.
 //! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
+//! - [`completion`]: when every partition has carried out an erasure.
 //! - [`questions`]: what the workers are asked beside their work.
 //! - [`rebuild`]: putting ledgers together whose changelog is lost.
 //! - [`run`]: all of it, in threads.
@@ -15,9 +17,9 @@
 
 mod answers;
 mod assignment;
-mod audit;
 mod census;
 pub mod clock;
+pub mod completion;
 pub mod control;
 pub mod control_reader;
 mod counters;
@@ -32,6 +34,7 @@ pub mod progress;
 mod provenance;
 pub mod questions;
 pub mod rebuild;
+mod replay;
 mod restore;
 mod room;
 mod run;

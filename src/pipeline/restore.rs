@@ -403,7 +403,7 @@ fn apply(restoring: &mut Restoring, record: &LogRecord<'_>) -> Result<Option<i64
             restoring.applied += 1;
             Some(header)
         }
-        Restored::Incomplete | Restored::PassedOver => None,
+        Restored::Incomplete | Restored::PassedOver | Restored::TakenIn => None,
         Restored::Rewind(start) => return Ok(Some(start)),
         Restored::Known => Delta::decode(value).ok().map(|delta| *delta.header()),
     };

@@ -34,26 +34,26 @@ pub(super) const REBUILDING: &str = "lethe/1 18446744073709551615 rebuilding";
 
 /// The last whole snapshot on a changelog, and what was written since: the rest of the metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) snapshot: Option<SnapshotMark>,
+pub(crate) struct Mark {
+    pub(crate) snapshot: Option<SnapshotMark>,
     /// Bytes of the deltas since its start.
-    pub(super) since: u64,
+    pub(crate) since: u64,
 }
 
 /// A whole snapshot on a changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SnapshotMark {
+pub(crate) struct SnapshotMark {
     /// The offset of its first record.
-    pub(super) start: i64,
+    pub(crate) start: i64,
     /// When it was closed (Unix ms).
-    pub(super) at_ms: i64,
+    pub(crate) at_ms: i64,
     /// Its records' bytes.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Mark {
     /// The whole metadata.
-    pub(super) fn metadata(&self, sequence: u64) -> String {
+    pub(crate) fn metadata(&self, sequence: u64) -> String {
         let mut text = format!("{} since={}", metadata(sequence), self.since);
         if let Some(SnapshotMark { start, at_ms, bytes }) = self.snapshot {
             text.push_str(&format!(" snapshot={start} at={at_ms} size={bytes}"));

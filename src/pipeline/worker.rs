@@ -13,12 +13,14 @@ use lethe_state::Memory;
 
 use super::answers::Answering;
 use super::clock::{HostClock, Now, Time};
+use super::completion::{Completions, Looked};
 use super::control::ControlLog;
 use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
 use super::partition::Stage;
 use super::progress::Progress;
 use super::questions::Questions;
+use super::replay::Replays;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
@@ -55,6 +57,8 @@ pub struct Shared {
     pub rejoin: Arc<Rejoin>,
     /// What the workers are asked beside their work.
     pub questions: Arc<Questions>,
+    /// Which partitions have carried out which erasure.
+    pub completions: Arc<Completions>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -78,8 +82,13 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
     pub(super) questions: Arc<Questions>,
+    pub(super) completions: Arc<Completions>,
+    /// Its last look at them.
+    pub(super) completion: Looked,
     /// What it was asked and has not answered yet.
     pub(super) answering: Option<Answering>,
+    /// What it reads again.
+    pub(super) replays: Replays<K::Source>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
     /// It gives up its place in the group, to take one anew, until this moment at the latest.
@@ -143,7 +152,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             shelf: shared.shelf,
             rejoin: shared.rejoin,
             questions: shared.questions,
+            completions: shared.completions,
+            completion: Looked::default(),
             answering: None,
+            replays: Replays::default(),
             given: false,
             leaving_until: None,
             progress: shared.progress,
@@ -201,8 +213,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.refresh_time(now);
         self.take_input(now)?;
         let now = self.clock.now();
+        self.replay_step(now)?;
+        let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
+        let completed = self.complete_erasures(now);
+        self.settle(now, completed)?;
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
@@ -284,6 +300,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
         let mut wait = self.wait(now);
+        self.replays.input_empty = false;
         for count in 0..STEP_RECORDS_MAX {
             if count % CLOCK_RECORDS == 0 && count > 0 {
                 now = self.clock.now();
@@ -296,6 +313,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             let event = match self.input.poll(wait) {
                 Ok(Polled::Record(record)) => {
+                    self.replays.pace.live(now.monotonic);
                     // What was said before the record came holds for it: the poll may have waited.
                     let desk = &mut self.desk;
                     let ready =
@@ -305,7 +323,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 Ok(Polled::Assigned(ids)) => Some(Event::Assigned(ids)),
                 Ok(Polled::Revoked { partitions, lost }) => Some(Event::Revoked(partitions, lost)),
                 Ok(Polled::OutOfRange) => Some(Event::OutOfRange),
-                Ok(Polled::Nothing) => return Ok(()),
+                Ok(Polled::Nothing) => {
+                    self.replays.input_empty = true;
+                    return Ok(());
+                }
                 Err(fault) => Some(Event::Fault(fault.into())),
             };
             wait = Duration::ZERO;
@@ -331,10 +352,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
-        match self.desk.batch.since {
+        let wait = match self.desk.batch.since {
             Some(since) => (since + interval).saturating_sub(now.monotonic).min(IDLE_WAIT),
             None => IDLE_WAIT,
-        }
+        };
+        self.replays.wait(now).map_or(wait, |replays| replays.min(wait))
     }
 
     fn is_due(&self, now: Now) -> bool {

@@ -162,6 +162,7 @@ impl World {
             reports: Arc::default(),
             rejoin: Arc::default(),
             questions: Arc::new(Questions::new(worker_count)),
+            completions: Arc::default(),
         };
         let kafka = shared(SimKafka::new(node.clone(), instance));
         let made = unless_crashed(|| {

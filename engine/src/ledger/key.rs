@@ -40,6 +40,10 @@ pub mod tag {
     pub const VERSION: u8 = b'V';
     /// An erasure: its control record's offset.
     pub const ERASURE: u8 = b'X';
+    /// A replay: its first control record's offset.
+    pub const REPLAY: u8 = b'Y';
+    /// A record that a replay has emitted, or would have: the replay's number, then a hash.
+    pub const REPLAYED: u8 = b'Z';
 }
 
 /// Where a time that no row can reach is written: after every valid time (the year 9999 and its end).

@@ -18,6 +18,7 @@ pub mod key;
 mod latest;
 mod reason;
 mod rebuilt;
+mod replay;
 mod sweep;
 
 pub use books::{Books, Floor, Line, NOTHING_MS};
@@ -27,6 +28,7 @@ pub use entry::{Entry, RECIPIENTS_INLINE_MAX, State};
 pub use erasure::{ErasureCounts, ErasureRow};
 pub use latest::Latest;
 pub use rebuilt::{Rebuilt, read_over, write_over};
+pub use replay::{REPLAY_OUTCOMES, ReplayCounts, ReplayRange, ReplayRow, ReplayStatus};
 pub use sweep::Sweep;
 
 /// Up to which time a tenant's rows are forgotten, if this is the row of its books: the tenant's bytes

@@ -1,6 +1,6 @@
 //! The lifecycle of one partition: its cache, and the way from an event to a decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::quality::FixedState;
 
@@ -34,6 +34,10 @@ pub struct Engine {
     pub(super) holds: Holds,
     /// The erasures in force, and those that were withdrawn while they were carried out.
     pub(super) erasures: Erasures,
+    /// Those that are not completed, by offset, and when they were written (Unix ms).
+    pub(super) uncompleted: BTreeMap<i64, i64>,
+    /// The first control offsets of the replays about which something may be left to do, in order.
+    pub(super) replays: Vec<i64>,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -56,6 +60,8 @@ impl Engine {
             id: String::new(),
             holds: Holds::new(class),
             erasures: Erasures::new(class),
+            uncompleted: BTreeMap::new(),
+            replays: Vec::new(),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -66,6 +72,7 @@ impl Engine {
         engine.read_rebuilt(ledger)?;
         engine.read_holds(ledger)?;
         engine.read_erasures(ledger)?;
+        engine.read_replays(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;
@@ -123,13 +130,13 @@ impl Engine {
                 id.push('/');
                 push_part(&mut id, event.message);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end(now_ms);
+                case.carry_out_end(now_ms)?;
                 case.message(event.sent_at_ms, &id, &event.action)
             }
             Event::Profile(event) | Event::Config(event) => {
                 push_part(&mut id, event.id);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end(now_ms);
+                case.carry_out_end(now_ms)?;
                 case.version(event.updated_at_ms, &id, event.action)
             }
         };
@@ -222,11 +229,16 @@ impl Engine {
         let books = if known { Books::read(&value)? } else { Books::default() };
         let mut rules = Rules::unknown(self.class);
         let choice = Subject::Tenant(name.to_owned());
-        if let Some((Statement::Tenant(choice), offset)) = self.in_force(ledger, &choice)? {
-            rules.choose(Some(&choice), Some(offset));
+        match self.in_force(ledger, &choice)? {
+            Some((Some(Statement::Tenant(choice)), offset)) => {
+                rules.choose(Some(&choice), Some(offset));
+            }
+            // It was withdrawn: by that record the tenant is out.
+            Some((_, offset)) => rules.choose(None, Some(offset)),
+            None => {}
         }
         let terms = Subject::Terms(name.to_owned());
-        if let Some((Statement::Terms(terms), offset)) = self.in_force(ledger, &terms)? {
+        if let Some((Some(Statement::Terms(terms)), offset)) = self.in_force(ledger, &terms)? {
             rules.terms = terms;
             rules.terms_policy = Some(offset);
         }
@@ -239,17 +251,15 @@ impl Engine {
         &mut self,
         ledger: &mut L,
         subject: &Subject,
-    ) -> Result<Option<(Statement, i64)>, L::Error> {
+    ) -> Result<Option<(Option<Statement>, i64)>, L::Error> {
         let Some(control) = self.read_control(ledger, &subject.key())? else {
             return Ok(None);
         };
         let Some(record) = control.in_force else {
             return Ok(None);
         };
-        let Some(body) = record.body else {
-            return Ok(None);
-        };
-        let statement = subject.statement(&body).map_err(|_| Corrupt("a control record's body"))?;
+        let statement = record.body.map(|body| subject.statement(&body)).transpose();
+        let statement = statement.map_err(|_| Corrupt("a control record's body"))?;
         Ok(Some((statement, record.offset)))
     }
 

@@ -13,11 +13,14 @@ mod forecast;
 mod judge;
 mod look;
 mod message;
+mod refresh;
+mod rehearsal;
+mod replay;
 mod sweep;
 mod version;
 
 pub use adopt::{Found, FoundMessage, FoundVersions};
-pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
+pub use effect::{Audit, Effect, Effects, Mark, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
 pub use event::{
     Event, MessageAction, MessageEvent, Origin, Recipient, Sent, VersionAction, VersionEvent,
@@ -25,6 +28,7 @@ pub use event::{
 pub use explain::{Deciding, Explanation, Search};
 pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;
+pub use replay::{REPLAYS_KEPT_MAX, Replaying};
 
 use case::Case;
 

@@ -312,6 +312,12 @@ pub struct RdRecord<'a> {
     message: &'a FetchedRecord,
 }
 
+impl<'a> RdRecord<'a> {
+    pub(super) const fn new(id: PartitionId, message: &'a FetchedRecord) -> Self {
+        Self { id, message }
+    }
+}
+
 impl InputRecord for RdRecord<'_> {
     fn id(&self) -> PartitionId {
         self.id

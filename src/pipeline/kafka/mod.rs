@@ -15,6 +15,7 @@ mod output;
 mod positions;
 mod removal;
 mod rights;
+mod source;
 mod version;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub use output::RdOutput;
 pub(crate) use output::flush;
 pub use positions::Positions;
 use removal::Remover;
+pub use source::RdSource;
 
 /// A real cluster (or the embedded one), as this process sees it.
 pub struct RdKafka {
@@ -97,9 +99,9 @@ impl RdKafka {
         version::check(&self.settings, &self.whole)
     }
 
-    /// Those who are in the group, also while a rebalance is under way.
-    pub fn members(&self) -> Result<Vec<String>, Fault> {
-        group::members(&self.settings, &self.whole)
+    /// Those who are in the group, also while a rebalance is under way; none: the brokers do not tell.
+    pub fn group_members(&self) -> Result<Option<Vec<String>>, Fault> {
+        group::members(&self.settings.group, &self.whole)
     }
 
     /// The group's positions, for one who is not in it.
@@ -204,6 +206,7 @@ impl Kafka for RdKafka {
     type Input = RdInput;
     type Output = RdOutput;
     type Log = RdLog;
+    type Source = RdSource;
 
     fn capabilities(&self) -> Capabilities {
         let real = !self.settings.embedded_broker;
@@ -245,11 +248,19 @@ impl Kafka for RdKafka {
         }
     }
 
+    fn refuses_removals(&self) -> bool {
+        self.remover.get().is_some_and(Remover::is_refused)
+    }
+
     fn roster(&self) -> Result<Option<Roster>, Fault> {
         if self.settings.embedded_broker {
             return Ok(None);
         }
         group::roster(&self.settings, &self.whole)
+    }
+
+    fn members(&self, group: &str) -> Result<Option<usize>, Fault> {
+        Ok(group::members(group, &self.whole)?.map(|members| members.len()))
     }
 
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {
@@ -268,5 +279,9 @@ impl Kafka for RdKafka {
 
     fn log(&self, reading: Reading) -> Result<RdLog, Fault> {
         RdLog::create(&self.settings, reading, Arc::clone(&self.whole), Arc::clone(&self.reach))
+    }
+
+    fn source(&self) -> Result<RdSource, Fault> {
+        RdSource::create(&self.settings, Arc::clone(&self.whole), Arc::clone(&self.reach))
     }
 }

@@ -209,6 +209,7 @@ impl Rebuilding<'_> {
         Provenance {
             input: self.kafka.topic_id(Role::Input(id.class)),
             control: self.kafka.topic_id(Role::Control),
+            group: Some(self.settings.group.clone()),
         }
     }
 }
@@ -217,7 +218,11 @@ impl Rebuilding<'_> {
 fn until_nobody(kafka: &RdKafka, group: &str, seen: Seen<'_>) -> Result<(), Failed> {
     let started = Instant::now();
     loop {
-        let members = kafka.members()?;
+        let Some(members) = kafka.group_members()? else {
+            return Err(Failed::Other(format!(
+                "the brokers do not tell who is in the group {group}: grant Describe on it"
+            )));
+        };
         if members.is_empty() {
             return Ok(());
         }
