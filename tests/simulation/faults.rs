@@ -95,8 +95,7 @@ impl Call {
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
         match self {
-            Self::LogRewind => 6,
-            Self::SendEnd | Self::Remove => 4,
+            Self::SendEnd | Self::Remove | Self::LogRewind => 4,
             _ => 1,
         }
     }
