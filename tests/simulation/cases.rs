@@ -6,8 +6,8 @@ use lethe::pipeline::seam::Role;
 use lethe_engine::Class;
 
 use crate::control::Loss;
-use crate::host::Disk;
-use crate::run::{home, memory};
+use crate::host::{Disk, RESTART_MS};
+use crate::run::{home, memory, settle};
 use crate::world::World;
 
 /// Turns until every partition has some deltas.
@@ -68,5 +68,18 @@ fn records_removed_that_a_lost_disk_needs_stop_its_owner() {
     }
     let why = cut_short(&world);
     assert!(why.contains("im.messages/0: its changelog ends at delta 0"), "{why}");
+    world.clear();
+}
+
+/// Nobody is there to wait for anything, so that nothing but the rounds moves time on.
+#[test]
+fn processes_that_are_all_away_for_long_come_to_rest_again() {
+    let home = home();
+    let world = stopped(home.path());
+    let longest_ms = RESTART_MS.into_iter().max();
+    for host in 0..2 {
+        world.crash(host, Disk::Flushed, longest_ms);
+    }
+    settle(&world).unwrap();
     world.clear();
 }

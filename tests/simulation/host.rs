@@ -23,7 +23,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// How long a dead process takes to be started again (ms): within its session, or later.
-const RESTART_MS: [i64; 5] = [20, 300, 2_000, 9_000, 15_000];
+pub(crate) const RESTART_MS: [i64; 5] = [20, 300, 2_000, 9_000, 15_000];
 /// One crash in so many, and one partition given up, has what it leaves on the disk looked at.
 const LOOK_AT_ONE_IN: usize = 6;
 /// More machines than this a run does not have.

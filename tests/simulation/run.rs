@@ -189,7 +189,7 @@ fn failed(world: &World) -> Result<(), String> {
 }
 
 /// Goes on until nothing is left to do.
-fn settle(world: &Rc<World>) -> Result<(), String> {
+pub(crate) fn settle(world: &Rc<World>) -> Result<(), String> {
     let (mut quiet, mut commits) = (0, 0);
     for _ in 0..ROUNDS_MAX {
         world.round();

@@ -20,6 +20,9 @@ use crate::traffic::Traffic;
 /// A process that reads the control topic so long after its loss knows of it.
 const NOTICED_MS: i64 = 1_200;
 
+/// How long a round takes beside what its calls take (ms).
+const ROUND_MS: i64 = 5;
+
 /// How far a host's clock may be from true time when a run begins (ms).
 const SKEWS_MS: [i64; 6] = [0, 0, 0, -300, -20_000, 40_000];
 
@@ -138,7 +141,7 @@ impl World {
         }
     }
 
-    /// Every process has a turn, without chance.
+    /// Every process has a turn, without chance. Where none is there, time goes on until one is.
     pub(crate) fn round(self: &Rc<Self>) {
         let hosts = self.hosts.borrow().len();
         for host in 0..hosts {
@@ -147,7 +150,8 @@ impl World {
                 self.step(host);
             }
         }
-        self.broker.borrow_mut().advance(5);
+        let ms = self.idle_ms().max(ROUND_MS);
+        self.broker.borrow_mut().advance(ms);
     }
 
     /// Lets others work while a process stands in a call; past its session if it is given up on.
