@@ -8,9 +8,9 @@
 
 use super::beside::Beside;
 use super::case::Case;
+use super::edits::UNDER_PLAIN;
 use super::engine::Engine;
 use super::event::{Origin, Sent};
-use super::message::UNDER_PLAIN;
 use super::version::version_facts;
 use super::{Budget, Effects};
 use crate::Storage;
