@@ -12,6 +12,7 @@ mod forecast;
 mod judge;
 mod look;
 mod message;
+mod newest;
 mod sweep;
 mod version;
 

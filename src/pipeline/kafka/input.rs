@@ -212,7 +212,7 @@ impl Input for RdInput {
         Ok(match this.class(message) {
             Some(class) => {
                 let id = PartitionId { class, partition: message.partition() };
-                Polled::Record(RdRecord { id, message })
+                Polled::Record(RdRecord { id, message, bare: Cell::new(false) })
             }
             None => Polled::Nothing,
         })
@@ -334,6 +334,8 @@ impl Input for RdInput {
 pub struct RdRecord<'a> {
     id: PartitionId,
     message: &'a FetchedRecord,
+    /// It was found to have no headers: librdkafka would look again.
+    bare: Cell<bool>,
 }
 
 impl InputRecord for RdRecord<'_> {
@@ -358,6 +360,14 @@ impl InputRecord for RdRecord<'_> {
     }
 
     fn headers(&self, visit: VisitHeader<'_>) {
-        self.message.headers(visit);
+        if self.bare.get() {
+            return;
+        }
+        let mut bare = true;
+        self.message.headers(&mut |name, value| {
+            bare = false;
+            visit(name, value);
+        });
+        self.bare.set(bare);
     }
 }

@@ -287,13 +287,11 @@ fn abort(producer: &BaseProducer<OutputContext>) -> KafkaResult<()> {
 }
 
 fn send_fault(topic: &str, code: RDKafkaErrorCode) -> Fault {
-    match code {
-        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument => {
-            errors::delivery(topic, code)
-        }
-        RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::State => {
-            Fault::Unknown(format!("writing to topic {topic}: {code}"))
-        }
-        _ => Fault::Abort(format!("writing to topic {topic}: {code}")),
+    use RDKafkaErrorCode as Code;
+    if matches!(code, Code::MessageSizeTooLarge | Code::InvalidArgument) {
+        return errors::delivery(topic, code);
     }
+    let what = format!("writing to topic {topic}: {code}");
+    let is_over = matches!(code, Code::Fatal | Code::Fenced | Code::State);
+    if is_over { Fault::Unknown(what) } else { Fault::Abort(what) }
 }

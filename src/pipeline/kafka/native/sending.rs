@@ -80,10 +80,8 @@ impl Sender {
             }
             error
         };
-        match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            error => Err(error.into()),
-        }
+        let taken = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if taken { Ok(()) } else { Err(error.into()) }
     }
 
     /// The handle of a topic. There are few: they are looked through.
