@@ -3,6 +3,7 @@
 //! What is decided lives in `lethe-engine`, what is remembered in `lethe-state`; this crate is the
 //! shell around them, and the only one that does IO.
 //!
+//! - [`audit`]: what is reported to `lethe.audit`, by whomever.
 //! - [`codec`]: an input record's bytes as a valid event, read in place.
 //! - [`config`]: the settings, from defaults, file, environment and flags.
 //! - [`control`]: the control topic as those who write to it see it.
@@ -14,6 +15,7 @@
 //!   [`traffic`]: what both are fed with.
 //! - [`cli`]: the verbs; [`error`]: why one failed.
 
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod codec;

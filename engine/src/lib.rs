@@ -16,8 +16,8 @@ pub mod policy;
 
 pub use ledger::{Corrupt, Ledger, Rows};
 pub use lifecycle::{
-    Budget, Effect, Effects, Engine, Event, Looked, MessageAction, MessageEvent, Outcome,
-    Recipient, Sent, Tags, VersionAction, VersionEvent,
+    Budget, Effect, Effects, Engine, Event, Looked, Mark, MessageAction, MessageEvent, Origin,
+    Outcome, Recipient, Replaying, Sent, Tags, VersionAction, VersionEvent,
 };
 pub use policy::{ControlRecord, Reason};
 

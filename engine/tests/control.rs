@@ -5,7 +5,7 @@
 mod support;
 
 use lethe_engine::lifecycle::Audit;
-use lethe_engine::{Class, ControlRecord, Effect, Effects, Engine, Storage};
+use lethe_engine::{Class, ControlRecord, Effect, Effects, Engine, Origin, Storage};
 use support::history::{START_MS, with_times};
 use support::ledger::Memory;
 
@@ -81,6 +81,47 @@ fn a_choice_that_contradicts_itself() {
             r#"{"message": {"retention": "30d"}}"#,
             r#"{"message": {"storage": "maybe"}}"#,
             r#"{"message": {"storage": true}}"#,
+        ],
+    );
+}
+
+#[test]
+fn what_is_read_again() {
+    valid(
+        "replay/1",
+        &[
+            r#"{"source": "im.messages", "mode": "missing"}"#,
+            r#"{"source": "old-bus_1", "class": "message", "mode": "refresh"}"#,
+            r#"{"source": "a", "from": "@0", "to": "@5", "mode": "missing"}"#,
+            r#"{"source": "a", "from": 3, "to": 3, "mode": "missing"}"#,
+            r#"{"source": "a", "from": {"0": 123, "1": 0}, "to": {"0": 124}, "mode": "missing"}"#,
+            r#"{"source": "a", "from": "@0", "to": 5, "mode": "missing"}"#,
+            r#"{"source": "a", "tenants": ["a", "b"], "rate": 1, "dry_run": true, "paused": true, "mode": "missing"}"#,
+        ],
+    );
+    refused(
+        "replay/1",
+        &[
+            r#"{"mode": "missing"}"#,
+            r#"{"source": "a"}"#,
+            r#"{"source": "", "mode": "missing"}"#,
+            r#"{"source": "a b", "mode": "missing"}"#,
+            r#"{"source": "..", "mode": "missing"}"#,
+            r#"{"source": "a", "mode": "all"}"#,
+            r#"{"source": "a", "mode": "missing", "class": "log"}"#,
+            r#"{"source": "a", "mode": "missing", "from": "yesterday"}"#,
+            r#"{"source": "a", "mode": "missing", "from": -1}"#,
+            r#"{"source": "a", "mode": "missing", "from": {"00": 1}}"#,
+            r#"{"source": "a", "mode": "missing", "from": {"-1": 1}}"#,
+            r#"{"source": "a", "mode": "missing", "from": {"0": -1}}"#,
+            r#"{"source": "a", "mode": "missing", "from": 5, "to": 4}"#,
+            r#"{"source": "a", "mode": "missing", "from": "@5", "to": "@4"}"#,
+            r#"{"source": "a", "mode": "missing", "from": {"1": 5}, "to": {"1": 4}}"#,
+            r#"{"source": "a", "mode": "missing", "tenants": []}"#,
+            r#"{"source": "a", "mode": "missing", "tenants": ["*"]}"#,
+            r#"{"source": "a", "mode": "missing", "rate": 0}"#,
+            r#"{"source": "a", "mode": "missing", "rate": -1}"#,
+            r#"{"source": "a", "mode": "missing", "until": 5}"#,
         ],
     );
 }
@@ -300,7 +341,10 @@ fn audits(records: &[ControlRecord]) -> Vec<(String, Audit)> {
     }
     let audits = effects.iter().filter_map(|effect| match effect {
         Effect::Audit { key, what } => Some((key.to_owned(), what)),
-        Effect::Content { .. } | Effect::Tombstone { .. } => None,
+        Effect::Content { .. }
+        | Effect::Tombstone { .. }
+        | Effect::Replayed { .. }
+        | Effect::Marker { .. } => None,
     });
     audits.collect()
 }
@@ -314,7 +358,10 @@ fn audited(key: &str, value: &str, what: Audit) {
 #[test]
 fn every_record_is_reported() {
     audited("tenant/a", r#"{"message": {"storage": "in"}}"#, Audit::ControlInForce { offset: 7 });
-    audited("hold/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
+    audited("hold/1", r#"{"tenant": "a"}"#, Audit::HoldInForce { offset: 7 });
+    let released = ControlRecord::parse(8, START_MS, b"hold/1", None);
+    let reports = audits(&[parse("hold/1", r#"{"tenant": "a"}"#), released]);
+    assert_eq!(reports.last().map(|report| report.1), Some(Audit::HoldReleased { offset: 8 }));
     let effective_at_ms = START_MS + 5_000;
     audited(
         "tenant/a",
@@ -322,7 +369,11 @@ fn every_record_is_reported() {
         Audit::ControlWaiting { offset: 7, effective_at_ms },
     );
     audited("erasure/1", r#"{"tenant": "a"}"#, Audit::ControlInForce { offset: 7 });
-    audited("replay/1", r#"{"source": "a"}"#, Audit::ControlNotInForce { offset: 7 });
+    audited(
+        "replay/1",
+        r#"{"source": "a", "mode": "missing"}"#,
+        Audit::ControlInForce { offset: 7 },
+    );
     let record = parse("tenant/a", "nonsense");
     audited(
         "tenant/a",
@@ -357,10 +408,13 @@ fn content_carries_its_policy() {
             sent_at_ms: START_MS,
             action: MessageAction::Sent(sent),
         });
-        engine.apply(&mut ledger, &event, START_MS, &mut effects).unwrap();
+        engine.apply(&mut ledger, &event, Origin::Elsewhere, START_MS, &mut effects).unwrap();
         let content = effects.iter().find_map(|effect| match effect {
             Effect::Content { storage, key, tags } => Some((storage, key.to_owned(), tags)),
-            Effect::Tombstone { .. } | Effect::Audit { .. } => None,
+            Effect::Tombstone { .. }
+            | Effect::Audit { .. }
+            | Effect::Replayed { .. }
+            | Effect::Marker { .. } => None,
         });
         content.unwrap()
     };

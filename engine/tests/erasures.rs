@@ -206,7 +206,11 @@ fn counts(class: Class, table: &str) -> ErasureCounts {
                     assert_eq!(key, "erasure/1");
                     reports.push(counts);
                 }
-                Effect::Audit { .. } | Effect::Content { .. } | Effect::Tombstone { .. } => {}
+                Effect::Audit { .. }
+                | Effect::Content { .. }
+                | Effect::Tombstone { .. }
+                | Effect::Replayed { .. }
+                | Effect::Marker { .. } => {}
             }
         }
         effects.clear();

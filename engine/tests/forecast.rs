@@ -5,7 +5,9 @@
 mod support;
 
 use lethe_engine::lifecycle::{Ends, Forecast};
-use lethe_engine::{Budget, Class, ControlRecord, Event, MessageAction, MessageEvent, Sent};
+use lethe_engine::{
+    Budget, Class, ControlRecord, Event, MessageAction, MessageEvent, Origin, Sent,
+};
 use support::harness::Harness;
 use support::history::{START_MS, with_times};
 use support::text;
@@ -110,7 +112,7 @@ fn ten_thousand_holds() {
                 action,
             });
             effects.clear();
-            engine.apply(ledger, &event, now_ms, effects).unwrap();
+            engine.apply(ledger, &event, Origin::Elsewhere, now_ms, effects).unwrap();
         }
         assert_eq!(effects.len(), tombstones, "{sender}");
     }

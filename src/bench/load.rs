@@ -22,7 +22,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 /// How long to wait for room in the queue.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// What nothing of the load outlives: it is measured while all of it lives.
-const RETENTION_S: u32 = 7 * 24 * 60 * 60;
+pub(super) const RETENTION_S: u32 = 7 * 24 * 60 * 60;
 
 /// What is to be written.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ pub fn load(load: &Load) -> anyhow::Result<Loaded> {
 }
 
 /// The load, record by record.
-struct Messages<'l> {
+pub(super) struct Messages<'l> {
     load: &'l Load,
     random: Random,
     content: Content,
@@ -112,7 +112,7 @@ struct Messages<'l> {
 }
 
 impl<'l> Messages<'l> {
-    fn new(load: &'l Load, tenants: &'l [Tenant]) -> Self {
+    pub(super) fn new(load: &'l Load, tenants: &'l [Tenant]) -> Self {
         let mut random = Random::new(load.seed);
         let mut weights = 0;
         let with_weights = |tenant: &'l Tenant| {
@@ -125,7 +125,7 @@ impl<'l> Messages<'l> {
         Self { load, random, content, tenants, sent: 0, waiting, delivers: false }
     }
 
-    fn next_record(&mut self) -> Option<Record> {
+    pub(super) fn next_record(&mut self) -> Option<Record> {
         let over = self.sent == self.load.messages;
         if over || (self.delivers && self.waiting.len() > DELIVERED_AFTER) {
             self.delivers = false;

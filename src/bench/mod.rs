@@ -12,6 +12,7 @@ pub mod restart;
 
 mod child;
 mod figures;
+mod fill;
 mod page;
 mod site;
 

@@ -6,7 +6,7 @@
 //! its outputs. At the end every message that was written must be live: nothing was lost or forgotten.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -17,6 +17,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde::Serialize;
 
+use super::fill::{Fill, fill};
 use super::load::{Load, load};
 use super::page;
 use super::site::Site;
@@ -38,6 +39,8 @@ const LIVE_MESSAGES: u64 = 2_000;
 const LIVE_PAUSE: Duration = Duration::from_millis(100);
 /// Tenants, all of which opted in.
 const TENANTS: u32 = 100;
+/// Beyond those of the load, so that no id comes twice.
+const FILL_SEED: u64 = 1 << 40;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub struct Restart {
     pub scratch: PathBuf,
     /// The data directory is emptied each time.
     pub wipe: bool,
+    /// Fill changelogs at once, rather than by processing so many messages.
+    pub direct: bool,
 }
 
 /// What was measured.
@@ -96,7 +101,7 @@ pub fn restart(of: &Restart, told: &mut dyn FnMut(&str)) -> anyhow::Result<Resta
     let data = tempfile::Builder::new().prefix("bench-").tempdir_in(&of.scratch)?;
     let bench = Bench { of, site, data: data.path().join("data"), written: AtomicU64::new(0) };
     let started = Instant::now();
-    bench.write(of.records, true)?;
+    bench.fill(data.path())?;
     told(&format!("wrote {} records in {:.1} s", of.records, started.elapsed().as_secs_f64()));
     let mut lethe = bench.start()?;
     bench.wait_until_live(&mut lethe)?;
@@ -169,6 +174,23 @@ struct Bench<'b> {
 }
 
 impl Bench<'_> {
+    /// Writes what lives before the first kill.
+    fn fill(&self, scratch: &Path) -> anyhow::Result<()> {
+        if !self.of.direct {
+            return self.write(self.of.records, true);
+        }
+        self.write(0, true)?;
+        self.written.fetch_add(self.of.records, Ordering::Relaxed);
+        fill(&Fill {
+            settings: &self.site.settings(0),
+            partitions: self.of.partitions,
+            messages: self.of.records,
+            tenants: TENANTS,
+            seed: FILL_SEED,
+            scratch,
+        })
+    }
+
     /// Writes messages that live; at first with what their tenants chose.
     fn write(&self, messages: u64, first: bool) -> anyhow::Result<()> {
         let settings = self.site.settings(0);

@@ -155,6 +155,10 @@ pub(super) struct RestartArgs {
     #[arg(long, value_name = "N", default_value_t = 4)]
     partitions: u32,
 
+    /// Write the changelogs that so many records leave, rather than process them
+    #[arg(long)]
+    direct: bool,
+
     /// How often it is killed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -179,6 +183,7 @@ impl RestartArgs {
             rounds: self.rounds,
             scratch: self.scratch.clone(),
             wipe,
+            direct: self.direct,
         };
         let restarts = restart::restart(&of, &mut tell)
             .map_err(|error| Failure::Failed(format!("{error:#}")))?;

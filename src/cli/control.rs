@@ -10,7 +10,9 @@ use super::endpoints::Endpoints;
 use super::forecast;
 use super::settings::Place;
 use super::wait::Wait;
+use crate::audit::{Author, Pseudonyms, Via};
 use crate::control::key::Kind;
+use crate::control::safety::{Confirmed, Counted, Guarded, Limits, may_end};
 use crate::control::value::time;
 use crate::control::{self, Book, Change, ControlError, ControlTopic, Entry, Expected, Version};
 use crate::demo::now_ms;
@@ -20,6 +22,9 @@ impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match error {
             ControlError::Refused { .. } => Self::Usage(error.to_string()),
+            ControlError::Caught(caught) => {
+                Self::Failed(format!("{caught} (--forecast, --confirm)"))
+            }
             ControlError::Conflict { .. }
             | ControlError::Needed { .. }
             | ControlError::Kafka(_) => Self::Failed(error.to_string()),
@@ -52,6 +57,18 @@ pub(super) struct How {
     /// Count what the change would end, ask every process for that, and change nothing
     #[arg(long, conflicts_with_all = ["dry_run", "wait"])]
     forecast: bool,
+
+    /// Make a change that would end much, or of which nobody can tell; it waits where it can
+    #[arg(long)]
+    confirm: bool,
+
+    /// Do not let it wait: an erasure, a tenant's opt-out
+    #[arg(long, requires = "confirm")]
+    at_once: bool,
+
+    /// Who makes the change, for the audit [default: the user and the host]
+    #[arg(long, value_name = "NAME", env = "LETHE_BY")]
+    by: Option<String>,
 
     #[command(flatten)]
     pub(super) endpoints: Endpoints,
@@ -116,6 +133,7 @@ pub(super) struct Desk {
     pub(super) book: Book,
     pub(super) now_ms: i64,
     pub(super) json: bool,
+    safety: Limits,
 }
 
 /// What a change did or would do.
@@ -132,20 +150,36 @@ struct Done<'d> {
 impl Common {
     /// Reaches the cluster.
     pub(super) fn connect(&self) -> Result<ControlTopic, Failure> {
+        self.reach().map(|(topic, _)| topic)
+    }
+
+    fn reach(&self) -> Result<(ControlTopic, Limits), Failure> {
         let settings = self.place.load([])?;
-        Ok(ControlTopic::connect(settings.pipeline)?)
+        let pseudonyms = Pseudonyms::read(settings.audit_key.as_deref()).map_err(Failure::Usage)?;
+        Ok((ControlTopic::connect(settings.pipeline, pseudonyms)?, settings.safety))
     }
 
     /// Reads the control topic.
     pub(super) fn open(&self) -> Result<Desk, Failure> {
         let now_ms = now_ms();
-        let topic = self.connect()?;
+        let (topic, safety) = self.reach()?;
         let book = topic.read(now_ms)?;
-        Ok(Desk { topic, book, now_ms, json: self.json })
+        Ok(Desk { topic, book, now_ms, json: self.json, safety })
     }
 }
 
 impl How {
+    /// Who makes the change: as they say.
+    fn author(&self) -> Author {
+        let user = || {
+            let named = std::env::var("USER").ok().filter(|name| !name.is_empty());
+            named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        };
+        let host = gethostname::gethostname();
+        let own = || format!("{}@{}", user(), host.to_string_lossy());
+        Author { by: self.by.clone().unwrap_or_else(own), via: Via::Cli }
+    }
+
     /// What a change to a key replaces.
     fn expected(&self, book: &Book, key: &str) -> Expected {
         let last = Expected::last(book, key);
@@ -245,11 +279,17 @@ impl Desk {
         if how.dry_run || changes.is_empty() {
             return self.differences(changes).map(|()| None);
         }
-        self.check(changes)?;
+        let author = how.author();
+        let refused = |error: ControlError| {
+            self.topic.refused(changes, &author, &error, self.now_ms);
+            Failure::from(error)
+        };
+        let guarded = self.guard(changes, how).map_err(refused)?;
         if !self.json {
-            self.print_differences(changes)?;
+            self.print_differences(&guarded.changes)?;
         }
-        let offsets = self.topic.write(changes, self.now_ms)?;
+        let offsets = self.topic.write(&guarded, &author, self.now_ms).map_err(refused)?;
+        let changes = guarded.changes.as_slice();
         let last = offsets.last().copied().unwrap_or_default();
         if how.wait.wait {
             how.wait.applied(last, &how.endpoints, &self.topic.inputs()?)?;
@@ -258,9 +298,39 @@ impl Desk {
             return self.print_done(changes, &offsets).map(|()| Some(last));
         }
         let count = changes.len();
-        let force = if how.wait.wait { ", in force on every partition" } else { "" };
+        let force = match (guarded.effective_at_ms, how.wait.wait) {
+            (Some(at_ms), _) => {
+                format!("; what ends much waits until {}: say it anew to take it back", time(at_ms))
+            }
+            (None, true) => ", in force on every partition".to_owned(),
+            (None, false) => String::new(),
+        };
         print(&format!("{count} changed; the last record is at offset {last}{force}\n"))
             .map(|()| Some(last))
+    }
+
+    /// Has the processes count what the changes would end, where they could end anything, and holds up what
+    /// ends much.
+    fn guard(&self, changes: &[Change], how: &How) -> Result<Guarded, ControlError> {
+        for change in changes {
+            control::check(change, self.now_ms)?;
+            control::allowed(change, &self.book, self.now_ms)?;
+        }
+        let may_end = |change: &&Change| may_end(change, &self.book, self.now_ms);
+        let risky: Vec<Change> = changes.iter().filter(may_end).cloned().collect();
+        let counted = (!risky.is_empty()).then(|| {
+            match forecast::tolls(&risky, &how.endpoints, &self.topic) {
+                Ok(tolls) => Counted::Tolls(tolls),
+                Err(failure) => Counted::Unknown(failure.to_string()),
+            }
+        });
+        let confirmed = match (how.confirm, how.at_once) {
+            (false, _) => Confirmed::No,
+            (true, false) => Confirmed::AfterGrace,
+            (true, true) => Confirmed::AtOnce,
+        };
+        let (changes, now_ms) = (changes.to_vec(), self.now_ms);
+        Ok(self.safety.decide(changes, counted, confirmed, &self.book, now_ms)?)
     }
 
     /// Refuses what the processor would refuse, before anything is said of it.
@@ -308,7 +378,8 @@ fn lines(entry: &Entry) -> String {
         text.push_str(&format!("  in force: {}\n", said(version)));
     }
     if let Some(version) = &entry.waiting {
-        text.push_str(&format!("  from {}: {}\n", time(version.in_force_at_ms), said(version)));
+        let until = time(version.in_force_at_ms);
+        text.push_str(&format!("  waiting until {until}: {}\n", said(version)));
     }
     if let Some(why) = entry.refused {
         text.push_str(&format!("  refused: offset {}: {why}\n", entry.offset));

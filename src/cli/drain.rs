@@ -49,7 +49,8 @@ pub(super) fn run(verb: &Drain) -> Result<(), Failure> {
 
 /// Asks for it, and waits until it is so.
 async fn drained(own: &Own) -> Result<Answer, Failure> {
-    let address = own.address().await?;
+    let place = own.place().await?;
+    let address = place.address;
     let no_answer = |why: String| {
         Failure::Failed(format!(
             "no process at {address} that drains: {why}; --http says where it is"
@@ -57,7 +58,7 @@ async fn drained(own: &Own) -> Result<Answer, Failure> {
     };
     let failed = |error: AskError| no_answer(error.to_string());
     let started = Instant::now();
-    let mut body = client::post(address, PATH).await.map_err(failed)?;
+    let mut body = client::post(&place, PATH).await.map_err(failed)?;
     loop {
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| no_answer(error.to_string()))?;
@@ -71,6 +72,6 @@ async fn drained(own: &Own) -> Result<Answer, Failure> {
             )));
         }
         sleep(LOOK).await;
-        body = client::get(address, PATH).await.map_err(failed)?;
+        body = client::get(&place, PATH).await.map_err(failed)?;
     }
 }

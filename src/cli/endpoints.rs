@@ -1,25 +1,32 @@
 //! Where the processes are, and what all of them answer together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
+use hyper::body::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::wait;
 use crate::error::Failure;
-use crate::http::answer::Partition;
-use crate::http::client::{self, AskError, Call};
+use crate::http::answer::{Partition, missing};
+use crate::http::client::{self, Call};
+use crate::http::tls::Trust;
 
 /// The processes of the group.
 #[derive(Args, Debug)]
 pub(super) struct Endpoints {
-    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses
+    /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses;
+    /// https://HOST:PORT where they speak TLS
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644", value_delimiter = ',')]
     endpoints: Vec<String>,
 
     /// The token for their admin API, where they ask for one
     #[arg(long, value_name = "TOKEN", env = "LETHE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+
+    /// The authorities (PEM) that are trusted for https
+    #[arg(long, value_name = "FILE", env = "LETHE_CA")]
+    ca: Option<PathBuf>,
 }
 
 /// What the processes answered.
@@ -36,16 +43,20 @@ impl Endpoints {
         path: &str,
         body: Option<String>,
     ) -> Result<Asked<T>, Failure> {
-        let call = Call { token: self.token.clone(), body };
-        super::runtime()?.block_on(async {
-            let mut asked = Asked { answers: Vec::new(), failed: None };
-            for endpoint in &self.endpoints {
-                if let Err(error) = one(endpoint, path, &call, &mut asked.answers).await {
-                    asked.failed = Some(format!("{endpoint}: {error}"));
-                }
+        let trust = self.ca.clone().map(Trust::Authority);
+        let call = Call { token: self.token.clone(), body, trust };
+        let all = client::call_all(&self.endpoints, path, &call);
+        let mut asked = Asked { answers: Vec::new(), failed: None };
+        for answer in super::runtime()?.block_on(all) {
+            let read = |body: Bytes| {
+                serde_json::from_slice(&body).map_err(|error| format!("not an answer: {error}"))
+            };
+            match answer.and_then(read) {
+                Ok(answer) => asked.answers.push(answer),
+                Err(why) => asked.failed = Some(why),
             }
-            Ok(asked)
-        })
+        }
+        Ok(asked)
     }
 
     /// The same; nobody's answer is a failure.
@@ -62,29 +73,12 @@ impl Endpoints {
     }
 }
 
-/// Asks every address behind a name.
-async fn one<T: DeserializeOwned>(
-    endpoint: &str,
-    path: &str,
-    call: &Call,
-    answers: &mut Vec<T>,
-) -> Result<(), AskError> {
-    for address in client::resolve(endpoint).await? {
-        let body = client::call(address, path, call).await?;
-        answers.push(serde_json::from_slice(&body).map_err(|error| AskError::Body(error.into()))?);
-    }
-    Ok(())
-}
-
 /// Fails unless all of these partitions have answered: what is not whole is not to be believed.
 pub(super) fn all_answered<'p>(
     partitions: &BTreeMap<String, i32>,
     answered: impl Iterator<Item = &'p Partition>,
 ) -> Result<(), Failure> {
-    let mut missing: BTreeSet<String> = wait::all(partitions);
-    for Partition { topic, partition } in answered {
-        missing.remove(&format!("{topic}/{partition}"));
-    }
+    let missing = missing(partitions, answered);
     match missing.first() {
         None => Ok(()),
         Some(first) => Err(Failure::Failed(format!(

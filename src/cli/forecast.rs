@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::control::{Common, print, print_json};
 use super::endpoints::{self, Endpoints};
 use super::policy::Files;
+use crate::control::safety::Toll;
 use crate::control::{Change, ControlTopic};
 use crate::error::Failure;
 use crate::http::answer::{Counts, Forecasts, OfTenant};
@@ -65,15 +66,35 @@ pub(super) fn of(
     Ok(forecasts)
 }
 
+/// So many changes are asked about at once: what is one question may be a megabyte long.
+const CHANGES_AT_ONCE: usize = 200;
+
+/// What changes would end that would not have ended without them. Where they are too many for one question,
+/// what two of them would end counts twice.
+pub(super) fn tolls(
+    changes: &[Change],
+    endpoints: &Endpoints,
+    topic: &ControlTopic,
+) -> Result<Vec<Toll>, Failure> {
+    let mut all: Vec<Toll> = Vec::new();
+    for some in changes.chunks(CHANGES_AT_ONCE) {
+        for toll in of(some, 0, endpoints, topic)?.tolls() {
+            let same = |known: &&mut Toll| known.tenant == toll.tenant && known.class == toll.class;
+            match all.iter_mut().find(same) {
+                Some(known) => known.ends += toll.ends,
+                None => all.push(toll),
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Prints a line for each tenant and class that has something.
 pub(super) fn print_all(forecasts: &Forecasts, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&forecasts.forecasts);
     }
-    let count = |counts: &Counts| {
-        counts.now + counts.kept + counts.later + counts.by_day.iter().sum::<u64>()
-    };
-    let some = forecasts.forecasts.iter().filter(|one| count(&one.as_is) > 0);
+    let some = forecasts.forecasts.iter().filter(|one| one.as_is.all() > 0);
     let text: String = some.map(line).collect();
     print(if text.is_empty() { "no record is concerned\n" } else { &text })
 }

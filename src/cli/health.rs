@@ -28,9 +28,9 @@ pub(super) struct Health {
 pub(super) fn run(verb: &Health) -> Result<(), Failure> {
     let path = if verb.ready { "/readyz" } else { "/livez" };
     let asked = async {
-        let address = verb.own.address().await?;
-        let answer = client::get(address, path).await;
-        answer.map_err(|error| Failure::Failed(format!("{path} of {address}: {error}")))
+        let place = verb.own.place().await?;
+        let answer = client::get(&place, path).await;
+        answer.map_err(|error| Failure::Failed(format!("{path} of {}: {error}", place.address)))
     };
     let said = super::runtime()?.block_on(asked)?;
     let written = std::io::stdout().lock().write_all(&said);

@@ -15,6 +15,7 @@ mod health;
 mod hold;
 mod own;
 mod policy;
+mod rebuild;
 mod run;
 mod settings;
 mod stop;
@@ -73,6 +74,7 @@ enum Verb {
     Erase(erase::Erase),
     Explain(explain::Explain),
     Forecast(forecast::Forecast),
+    Rebuild(rebuild::Rebuild),
 }
 
 /// Does what the command line asks for.
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Verb::Erase(verb) => erase::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Forecast(verb) => forecast::run(&verb),
+        Verb::Rebuild(verb) => rebuild::run(&verb),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

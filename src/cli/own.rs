@@ -8,6 +8,7 @@ use clap::Args;
 use super::settings::Place;
 use crate::error::Failure;
 use crate::http::client;
+use crate::http::tls::Trust;
 
 /// Where the process is.
 #[derive(Args, Debug)]
@@ -22,15 +23,21 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// The address at which it is reached from this host.
-    pub(super) async fn address(&self) -> Result<SocketAddr, Failure> {
+    /// Where it is reached from this host. Where it speaks TLS, its own certificate is trusted and no other: what
+    /// it is called from here is in none.
+    pub(super) async fn place(&self) -> Result<client::Place, Failure> {
         let place = Place { config: self.config.clone(), ..Place::default() };
-        let http = place.load([("http", self.http.clone())])?.http;
+        let settings = place.load([("http", self.http.clone())])?;
+        let http = settings.http;
         let unknown =
             |why: String| Failure::Failed(format!("{http}: {why}; --http says where it is"));
-        let found = client::resolve(&http).await.map_err(|error| unknown(error.to_string()))?;
-        let first = found.into_iter().next();
-        first.map(reachable).ok_or_else(|| unknown("it is no address".to_owned()))
+        let found =
+            client::resolve(&http, None).await.map_err(|error| unknown(error.to_string()))?;
+        let first =
+            found.into_iter().next().ok_or_else(|| unknown("it is no address".to_owned()))?;
+        let trust = settings.http_tls.map(|files| Trust::Pinned(files.certificate));
+        let address = reachable(first.address);
+        Ok(client::Place { address, host: address.ip().to_string(), trust })
     }
 }
 

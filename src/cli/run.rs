@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep};
 use super::settings::Place;
 use super::stop::Stop;
 use super::topics;
+use crate::audit::Pseudonyms;
 use crate::config::Settings;
 use crate::error::Failure;
-use crate::http::{Server, Shown};
-use crate::pipeline::{self, Questions, Shutdown};
-use crate::telemetry::health::{Drain, Health};
-use crate::telemetry::tenants::Tenants;
+use crate::http::tls::Trust;
+use crate::http::{Options, Server, Shown};
+use crate::pipeline::{self, Questions};
+use crate::telemetry::health::Drain;
 use crate::telemetry::{logs, metrics, terminal};
 use crate::topics::admin::{Admin, TopicsError};
 use crate::topics::{Change, Current, Plan, control};
@@ -108,38 +109,34 @@ impl Run {
 pub(super) fn run(verb: &Run) -> Result<(), Failure> {
     let settings = verb.settings()?;
     logs::install(std::env::var(logs::LOG_VARIABLE).ok().as_deref())?;
-    let health = Arc::new(Health::new(settings.pipeline.workers));
     let metrics = metrics::install()
         .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
-    let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
-    let workers = Arc::new(Shutdown::default());
-    let shown = Shown {
-        health: Arc::clone(&health),
-        metrics,
-        tenants: Arc::clone(&tenants),
-        shutdown: Arc::clone(&workers),
-    };
+    let shown = Shown::new(settings.pipeline.workers, settings.pipeline.tenants_shown, metrics);
     let questions = Arc::new(Questions::new(settings.pipeline.workers));
     let runtime = super::runtime()?;
     let done = runtime.block_on(async {
-        let server = Server::bind(&settings.http, shown).await?;
-        let server = server.with_api(
-            settings.pipeline.clone(),
-            settings.http_tokens.clone(),
-            Arc::clone(&questions),
-        );
+        let server = Server::bind(&settings.http, shown.clone()).await?;
+        let server = server.with_tls(settings.http_tls.clone())?;
+        let options = Options {
+            tokens: settings.http_tokens.clone(),
+            pseudonyms: Pseudonyms::read(settings.audit_key.as_deref()).map_err(Failure::Usage)?,
+            peers: settings.peers.clone(),
+            peers_trust: settings.peers_ca.clone().map(Trust::Authority),
+            safety: settings.safety,
+        };
+        let server = server.with_api(settings.pipeline.clone(), options, Arc::clone(&questions));
         let server = server.map_err(|error| Failure::Failed(format!("HTTP: {error}")))?;
         let address = server.address().map_or(settings.http.clone(), |at| at.to_string());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), http = address, "lethe starts");
-        let stop = Stop::on_signals(&health, &workers)?;
+        let stop = Stop::on_signals(&shown.health, &shown.shutdown)?;
         if std::io::stderr().is_terminal() {
-            tokio::spawn(terminal::show_restores(Arc::clone(&health)));
+            tokio::spawn(terminal::show_restores(Arc::clone(&shown.health)));
         }
         let (end, ended) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { drop::<Result<(), _>>(ended.await) }));
-        let done = work(settings, &health, tenants, &stop, questions).await;
+        let done = work(settings, &shown, &stop, questions).await;
         if let Err(failure) = &done {
-            health.fatal(failure);
+            shown.health.fatal(failure);
         }
         drop(end);
         drop(serving.await);
@@ -156,8 +153,7 @@ pub(super) fn run(verb: &Run) -> Result<(), Failure> {
 /// Prepares the topics, while what needs none begins, then lets the workers work until they are done.
 async fn work(
     mut settings: Settings,
-    health: &Arc<Health>,
-    tenants: Arc<Tenants>,
+    shown: &Shown,
     stop: &Stop,
     questions: Arc<Questions>,
 ) -> Result<(), Failure> {
@@ -175,13 +171,7 @@ async fn work(
     settings.pipeline.record_bytes_max = record_bytes_max(&current);
     let control = settings.pipeline.topics.control.clone();
     let check = control::checker(admin, control, Handle::current());
-    let surroundings = pipeline::Surroundings {
-        health: Arc::clone(health),
-        tenants,
-        settings_check: Box::new(check),
-        shutdown: Arc::clone(&stop.workers),
-        questions,
-    };
+    let surroundings = shown.surroundings(Box::new(check), questions);
     let worked = tokio::task::spawn_blocking(move || {
         pipeline::go_on(started, settings.pipeline, surroundings)
     });
@@ -189,7 +179,7 @@ async fn work(
     worked.map_err(|error| Failure::Failed(error.to_string()))?;
     if stop.workers.is_draining() {
         // Whoever supervises the process would start it anew if it ended, and it would join again.
-        health.drain(Drain::Drained);
+        shown.health.drain(Drain::Drained);
         tracing::info!("drained: the group is left; waiting for SIGTERM");
         stop.asked().await;
     }
@@ -197,7 +187,7 @@ async fn work(
 }
 
 /// Waits for the brokers, and sees to it that every topic is there.
-async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
+pub(super) async fn prepare(settings: &Settings, admin: &Admin) -> Result<Current, Failure> {
     let names = topics::names(settings);
     let (mut current, was_away) = wait_for_brokers(admin, &names).await?;
     let mut plan = topics::plan(settings, &current, Default::default());

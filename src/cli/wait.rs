@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::endpoints::Endpoints;
 use crate::error::Failure;
+use crate::http::answer::all;
 use crate::http::status::{self, Status};
 
 /// How often the processes are asked.
@@ -85,12 +86,4 @@ fn missing(
         Some(why) if !missing.is_empty() => Err(why),
         Some(_) | None => Ok(missing),
     }
-}
-
-/// Every partition of these topics, as it is called.
-pub(super) fn all(partitions: &BTreeMap<String, i32>) -> BTreeSet<String> {
-    let all = partitions.iter().flat_map(|(topic, &count)| {
-        (0..count).map(move |partition| format!("{topic}/{partition}"))
-    });
-    all.collect()
 }

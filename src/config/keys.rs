@@ -30,9 +30,10 @@ pub const ENVIRONMENT_PREFIX: &str = "LETHE_";
 /// The section whose keys are librdkafka's properties rather than lethe's.
 pub const KAFKA_SECTION: &str = "kafka";
 
-/// Variables that begin like keys but are read elsewhere: the file's path, the log filter, and the token with
-/// which the verbs ask the processes.
-const OTHER_VARIABLES: [&str; 3] = ["LETHE_CONFIG", "LETHE_LOG", "LETHE_TOKEN"];
+/// Variables that begin like keys but are read elsewhere: who makes a change, the file's path, the log filter, and
+/// the token and the authorities with which the verbs ask the processes.
+const OTHER_VARIABLES: [&str; 5] =
+    ["LETHE_BY", "LETHE_CA", "LETHE_CONFIG", "LETHE_LOG", "LETHE_TOKEN"];
 
 /// How variables begin that Kubernetes sets in a pod beside a service named `lethe`.
 const SERVICE_PREFIXES: [&str; 2] = ["LETHE_SERVICE_", "LETHE_PORT"];
@@ -80,6 +81,23 @@ pub const KEYS: &[Key] = &[
     without_default(
         "http_tokens",
         "TOML file of the tokens that the admin API knows (docs/api.md); needed where `http` is not a loopback address",
+    ),
+    without_default(
+        "http_certificate",
+        "PEM file of the HTTP server's certificate, and those between it and an authority: it then speaks TLS alone; a changed file counts at the next connection",
+    ),
+    without_default("http_key", "PEM file of its key"),
+    without_default(
+        "audit_key",
+        "file with the key, 16 bytes or more, under which `lethe.audit` names users by hashes (docs/audit.md); the same for all processes and the command line; default: users are not named at all",
+    ),
+    without_default(
+        "peers",
+        "`HOST:PORT` of the HTTP servers of all of the group's processes, separated by commas, with `https://` before it where they speak TLS; a name stands for all of its addresses: whom the safety catch of the admin API asks; default: this process alone",
+    ),
+    without_default(
+        "peers_ca",
+        "PEM file of the authorities that are trusted for `peers` with `https://`",
     ),
     flag(
         without_default(
@@ -147,6 +165,22 @@ pub const KEYS: &[Key] = &[
         "metrics.tenants",
         "20",
         "how many of the busiest tenants have series of their own in `/metrics`, 0 to 500; the others are counted together",
+    ),
+    key(
+        "safety.records",
+        "100000",
+        "a change that would end more records at once than this is refused until it is confirmed (docs/api.md)",
+    ),
+    key(
+        "safety.share",
+        "10",
+        "the same for more than so many percent of a tenant's records of a class, 0 to 100",
+    ),
+    key("safety.few", "100", "the share does not count where a change would end no more than this"),
+    key(
+        "safety.grace",
+        "24h",
+        "how long a change waits that had to be confirmed, 0s to 365d; while it waits, a newer record takes it back",
     ),
     key("topics.messages", "im.messages", "input: messages"),
     key("topics.profiles", "im.profiles", "input: profiles"),

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use figment::Figment;
 
+use crate::control::safety::Limits;
+use crate::http::tls::Files;
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{
     Beginning, CLASSES, OUTPUTS, PipelineSettings, Portions, Topics, WRITE_BUFFER_BYTES_MAX,
@@ -39,6 +41,8 @@ const STANDBYS_MAX: usize = 8;
 /// longer than a year is restored anew anyway.
 const KEPT_MIN: Duration = Duration::from_secs(1);
 const KEPT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Longest grace of the safety catch: whoever wants longer names a time.
+const GRACE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Longest transit limit that transit topics can be prepared for: ten years, as the terms' maximum.
 const TRANSIT_LIMIT_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Most tenants with series of their own: with three series each, `/metrics` stays a page that is
@@ -58,6 +62,16 @@ pub struct Settings {
     pub http: String,
     /// The file of tokens that the admin API knows.
     pub http_tokens: Option<PathBuf>,
+    /// The HTTP server's certificate and key; none: it speaks plain HTTP.
+    pub http_tls: Option<Files>,
+    /// The file with the key under which the audit names users.
+    pub audit_key: Option<PathBuf>,
+    /// The HTTP servers of all of the group's processes.
+    pub peers: Vec<String>,
+    /// The authorities that are trusted for them.
+    pub peers_ca: Option<PathBuf>,
+    /// What has to be confirmed.
+    pub safety: Limits,
     /// `run` creates topics that are missing.
     pub create_topics: bool,
     /// How topics are made.
@@ -144,6 +158,11 @@ impl Settings {
             pipeline: pipeline(values)?,
             http: values.required("http", text::address)?,
             http_tokens: values.optional("http_tokens", |text| Ok(PathBuf::from(text)))?,
+            http_tls: http_tls(values)?,
+            audit_key: values.optional("audit_key", |text| Ok(PathBuf::from(text)))?,
+            peers: values.optional("peers", text::addresses)?.unwrap_or_default(),
+            peers_ca: values.optional("peers_ca", |text| Ok(PathBuf::from(text)))?,
+            safety: safety(values)?,
             create_topics: values.required("create_topics", text::switch)?,
             making: making(values)?,
         })
@@ -183,6 +202,32 @@ fn pipeline(values: &Values) -> Result<PipelineSettings, ConfigError> {
         tenants_shown: values
             .required("metrics.tenants", text::number_within(0, TENANTS_SHOWN_MAX))?,
         record_bytes_max: Default::default(),
+    })
+}
+
+fn http_tls(values: &Values) -> Result<Option<Files>, ConfigError> {
+    let file = |key| values.optional(key, |text| Ok(PathBuf::from(text)));
+    let alone = |given: &'static str, missing: &str| {
+        let (key, place) = (missing.to_owned(), "any layer".to_owned());
+        Err(ConfigError::Value { key, place, expected: format!("set, as {given} is") })
+    };
+    match (file("http_certificate")?, file("http_key")?) {
+        (Some(certificate), Some(key)) => Ok(Some(Files { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => alone("http_certificate", "http_key"),
+        (None, Some(_)) => alone("http_key", "http_certificate"),
+    }
+}
+
+fn safety(values: &Values) -> Result<Limits, ConfigError> {
+    let number = |key, max| -> Result<u64, ConfigError> {
+        Ok(values.required(key, text::number_within(0, max))? as u64)
+    };
+    Ok(Limits {
+        records: number("safety.records", usize::MAX)?,
+        share_percent: number("safety.share", 100)?,
+        few: number("safety.few", usize::MAX)?,
+        grace: values.required("safety.grace", text::duration_within(Duration::ZERO, GRACE_MAX))?,
     })
 }
 

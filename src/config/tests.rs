@@ -141,6 +141,16 @@ fn properties_that_exactly_once_rests_on_are_refused_without_showing_values() {
 }
 
 #[test]
+fn a_certificate_comes_with_its_key() {
+    let both = load("http_certificate = 'c'\nhttp_key = 'k'", &NO_VARIABLES, &[]).unwrap();
+    assert_eq!(both.http_tls.unwrap().key.to_str(), Some("k"));
+    assert_eq!(
+        wrong("http_certificate = 'c'", &NO_VARIABLES, &[]),
+        "`http_key` in any layer must be set, as http_certificate is"
+    );
+}
+
+#[test]
 fn two_topics_with_one_name() {
     assert_eq!(
         wrong("[topics]\nstore_messages = 'im.messages'", &NO_VARIABLES, &[]),

@@ -104,6 +104,17 @@ pub(super) fn address(text: &str) -> Result<String, String> {
     }
 }
 
+/// `HOST:PORT` to reach, several separated by commas.
+pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let one = |text: &str| {
+        let place = text.strip_prefix("https://").unwrap_or(text);
+        let fits = address(place).is_ok() && !place.contains('/');
+        let expected = "HOST:PORT or https://HOST:PORT, several separated by commas";
+        if fits { Ok(text.to_owned()) } else { Err(expected.to_owned()) }
+    };
+    text.split(',').map(str::trim).map(one).collect()
+}
+
 /// A name that is part of ids on the broker and of file names.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if topic_fits(text, 100) {
@@ -158,6 +169,15 @@ mod tests {
         assert!(brokers("[::1]:9092").is_ok());
         for wrong in ["", "a:1,", "a:x", "a b:1", "a:99999"] {
             assert!(brokers(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_processes() {
+        let two = vec!["a:1".to_owned(), "https://b:2".to_owned()];
+        assert_eq!(addresses("a:1, https://b:2"), Ok(two));
+        for wrong in ["", "a", "http://a:1", "https://a:1/v1", "a:1,"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
         }
     }
 

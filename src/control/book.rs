@@ -109,6 +109,26 @@ impl Book {
     }
 }
 
+impl Version {
+    /// The record that says it, under its key.
+    #[must_use]
+    pub fn record(&self, key: &str) -> ControlRecord {
+        let body = self.value.to_string();
+        let body = Some(body.as_bytes());
+        ControlRecord::parse(self.offset, self.written_at_ms, key.as_bytes(), body)
+    }
+
+    /// What it says, without when: the safety catch may have let it wait.
+    #[must_use]
+    pub fn without_time(&self) -> Value {
+        let mut value = self.value.clone();
+        if let Value::Object(body) = &mut value {
+            body.remove("effective_at");
+        }
+        value
+    }
+}
+
 impl Entry {
     /// Whether nothing is in force, waits or is refused.
     #[must_use]

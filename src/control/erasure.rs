@@ -43,20 +43,14 @@ fn erasure(record: &ControlRecord) -> Option<Erasure> {
         | Statement::Conversation(_)
         | Statement::Terms(_)
         | Statement::Hold(_)
-        | Statement::NotInForce => None,
+        | Statement::Replay(_) => None,
     }
 }
 
 fn in_force(key: &str, version: &Version) -> Option<InForce> {
     let (offset, written_at_ms) = (version.offset, version.written_at_ms);
-    let erasure = erasure(&parsed(key, version))?;
+    let erasure = erasure(&version.record(key))?;
     Some(InForce::new(erasure, written_at_ms, version.in_force_at_ms, offset))
-}
-
-fn parsed(key: &str, version: &Version) -> ControlRecord {
-    let body = version.value.to_string();
-    let (offset, written_at_ms) = (version.offset, version.written_at_ms);
-    ControlRecord::parse(offset, written_at_ms, key.as_bytes(), Some(body.as_bytes()))
 }
 
 /// Whether an erasure ends all that another has to end; of one that stands, up to where it began.
@@ -108,8 +102,8 @@ fn versions(book: &Book, key: &str) -> Vec<Option<Statement>> {
     let entry = book.get(key);
     let in_force = entry.and_then(|entry| entry.in_force.as_ref());
     let waiting = entry.and_then(|entry| entry.waiting.as_ref());
-    let mut all = vec![in_force.and_then(|version| parsed(key, version).statement())];
-    all.extend(waiting.map(|version| parsed(key, version).statement()));
+    let mut all = vec![in_force.and_then(|version| version.record(key).statement())];
+    all.extend(waiting.map(|version| version.record(key).statement()));
     all
 }
 
@@ -119,7 +113,7 @@ fn conversations(book: &Book, tenant: &str) -> Vec<Option<(Retention, i64)>> {
     let mut all = vec![None];
     for entry in book.beginning(&prefix) {
         for version in [&entry.in_force, &entry.waiting].into_iter().flatten() {
-            if let Some(Statement::Conversation(own)) = parsed(&entry.key, version).statement() {
+            if let Some(Statement::Conversation(own)) = version.record(&entry.key).statement() {
                 all.push(Some((own, version.offset)));
             }
         }

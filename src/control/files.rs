@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::book::{Book, Entry};
+use super::book::{Book, Entry, Version};
 use super::key::Kind;
 use super::topic::{Change, Expected};
 
@@ -117,18 +117,28 @@ pub fn changes(wanted: &BTreeMap<String, Value>, book: &Book, prune: bool) -> Ve
         .collect();
     if prune {
         let there = PRUNED.iter().flat_map(|kind| book.beginning(kind.prefix()));
-        changes.extend(there.filter(|entry| !wanted.contains_key(&entry.key)).map(|entry| {
-            Change { key: entry.key.clone(), value: None, expected: Expected::Offset(entry.offset) }
+        let unnamed =
+            |entry: &&Entry| !wanted.contains_key(&entry.key) && !says(Some(*entry), &Value::Null);
+        changes.extend(there.filter(unnamed).map(|entry| Change {
+            key: entry.key.clone(),
+            value: None,
+            expected: Expected::Offset(entry.offset),
         }));
     }
     changes
 }
 
-/// Whether the last word under a key is this value already.
+/// Whether the last word under a key is this value already. The safety catch may have given it a time: a record
+/// that says nothing but a time withdraws the one before it then.
 fn says(entry: Option<&Entry>, value: &Value) -> bool {
     let Some(entry) = entry else { return value.is_null() };
     let last = entry.waiting.as_ref().or(entry.in_force.as_ref());
-    entry.refused.is_none() && last.map_or(value.is_null(), |last| last.value == *value)
+    let is_same = |last: &Version| {
+        let plain = last.without_time();
+        let withdraws = last.value != plain && plain == Value::Object(Default::default());
+        last.value == *value || plain == *value || (withdraws && value.is_null())
+    };
+    entry.refused.is_none() && last.map_or(value.is_null(), is_same)
 }
 
 #[cfg(test)]
@@ -167,6 +177,20 @@ mod tests {
         let applied = book(&[("tenant/a", "{}"), ("tenant/b", b), ("tenant/c", "{}")]);
         assert!(changes(&wanted, &applied, false).is_empty());
         assert_eq!(said(&changes(&wanted, &applied, true)), [("tenant/c", None)]);
+    }
+
+    #[test]
+    fn what_the_safety_catch_lets_wait_is_applied_already() {
+        let waiting = r#"{"profile":{"storage":"in"},"effective_at":"2030-01-01T00:00:00Z"}"#;
+        let nothing = r#"{"effective_at":"2030-01-01T00:00:00Z"}"#;
+        let applied = book(&[("tenant/a", "{}"), ("tenant/a", waiting), ("terms/b", nothing)]);
+        let wanted = |value: &str| {
+            BTreeMap::from([("tenant/a".to_owned(), serde_json::from_str(value).unwrap())])
+        };
+        assert!(changes(&wanted(r#"{"profile":{"storage":"in"}}"#), &applied, true).is_empty());
+        // Back to what is in force supersedes what waits.
+        let back = changes(&wanted("{}"), &applied, true);
+        assert_eq!(said(&back), [("tenant/a", Some("{}"))]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`topic`]: reading it whole, and changing it so that no two writers overwrite each other;
 //! - [`key`] and [`value`]: records made of what was asked for;
 //! - [`erasure`]: until when one may not go;
+//! - [`safety`]: what has to be confirmed first, and waits then;
 //! - [`files`]: a directory of records, as a repository keeps them.
 //!
 //! Invariant: what is written here has passed the parser that the processor uses; nothing that it
@@ -13,8 +14,9 @@ pub mod book;
 pub mod erasure;
 pub mod files;
 pub mod key;
+pub mod safety;
 pub mod topic;
 pub mod value;
 
 pub use book::{Book, Entry, Version};
-pub use topic::{Change, ControlError, ControlTopic, Expected, check};
+pub use topic::{Change, ControlError, ControlTopic, Expected, allowed, check};

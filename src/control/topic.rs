@@ -18,7 +18,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::book::{Book, Entry};
 use super::erasure;
+use super::safety::{Caught, Counted, Guarded};
 use super::value::time;
+use crate::audit::{
+    self, Author, ChangeConfirmed, ChangeMade, ChangeRefused, Pseudonyms, Refusal, Report, What,
+};
 use crate::pipeline::kafka::{self, RdKafka, RdLog, config};
 use crate::pipeline::seam::{
     Bounds, Fault, Kafka as _, LogId, LogPolled, LogReader as _, Reading, Role,
@@ -63,9 +67,26 @@ pub enum ControlError {
         /// Until when a late arrival could still be stored (Unix ms); none: without end.
         until_ms: Option<i64>,
     },
+    /// The safety catch holds it.
+    #[error(transparent)]
+    Caught(#[from] Caught),
     /// Kafka cannot be reached, or does not allow it.
     #[error("{0}")]
     Kafka(String),
+}
+
+impl ControlError {
+    /// The refusal that the audit reports; none: it is a failure.
+    fn refusal(&self, author: Author) -> Option<ChangeRefused> {
+        let (why, forecast) = match self {
+            Self::Conflict { .. } => (Refusal::Conflict, None),
+            Self::Refused { .. } => (Refusal::Invalid, None),
+            Self::Needed { .. } => (Refusal::Needed, None),
+            Self::Caught(caught) => (Refusal::SafetyCatch, Some(caught.tolls.clone())),
+            Self::Kafka(_) => return None,
+        };
+        Some(ChangeRefused { author, why, forecast })
+    }
 }
 
 impl From<Fault> for ControlError {
@@ -118,20 +139,24 @@ pub struct Change {
 pub struct ControlTopic {
     kafka: RdKafka,
     settings: Arc<PipelineSettings>,
+    pseudonyms: Pseudonyms,
 }
 
 impl ControlTopic {
-    /// Reaches the cluster.
+    /// Reaches the cluster. The pseudonyms are for the audit.
     ///
     /// # Errors
     /// It cannot be reached.
-    pub fn connect(settings: PipelineSettings) -> Result<Self, ControlError> {
+    pub fn connect(
+        settings: PipelineSettings,
+        pseudonyms: Pseudonyms,
+    ) -> Result<Self, ControlError> {
         let settings = Arc::new(settings);
         let connected = RdKafka::connect(Arc::clone(&settings), "control".to_owned());
         let kafka = connected.map_err(|fault| {
             ControlError::Kafka(format!("the brokers {}: {fault}", settings.brokers))
         })?;
-        Ok(Self { kafka, settings })
+        Ok(Self { kafka, settings, pseudonyms })
     }
 
     /// The input topics and how many partitions each has: a change is in force once all have it.
@@ -182,16 +207,22 @@ impl ControlTopic {
         }
     }
 
-    /// Writes all of the changes or none. Returns the records' offsets.
+    /// Writes all of the changes or none, and reports who has made them in the same transaction. Returns the
+    /// records' offsets.
     ///
     /// # Errors
     /// One is refused, or replaces what is not there any more; or Kafka fails.
-    pub fn write(&self, changes: &[Change], now_ms: i64) -> Result<Vec<i64>, ControlError> {
-        for change in changes {
+    pub fn write(
+        &self,
+        guarded: &Guarded,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Vec<i64>, ControlError> {
+        for change in &guarded.changes {
             check(change, now_ms)?;
         }
         for _ in 0..TRIES_MAX {
-            if let Some(offsets) = self.try_write(changes, now_ms)? {
+            if let Some(offsets) = self.try_write(guarded, author, now_ms)? {
                 return Ok(offsets);
             }
         }
@@ -199,7 +230,12 @@ impl ControlTopic {
     }
 
     /// None: another writer was faster.
-    fn try_write(&self, changes: &[Change], now_ms: i64) -> Result<Option<Vec<i64>>, ControlError> {
+    fn try_write(
+        &self,
+        guarded: &Guarded,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Option<Vec<i64>>, ControlError> {
         // Of the topic, not of a group: whoever writes to it does not need to know the groups.
         let transactional_id = format!("{}-writer", self.settings.topics.control);
         let mut config = config::output(&self.settings, &transactional_id);
@@ -208,12 +244,11 @@ impl ControlTopic {
             config.create_with_context(Offsets::default()).map_err(|error| self.failed(error))?;
         producer.init_transactions(CALL_TIMEOUT).map_err(|error| self.failed(error))?;
         let book = self.read(now_ms)?;
-        for change in changes {
-            expect(change, &book)?;
-            erasure::may_go(change, &book, now_ms)?;
+        for change in &guarded.changes {
+            allowed(change, &book, now_ms)?;
         }
-        match self.commit(&producer, changes) {
-            Ok(()) => Ok(Some(producer.context().take())),
+        match self.commit(&producer, guarded, &book, author, now_ms) {
+            Ok(offsets) => Ok(Some(offsets)),
             Err(error) if overtaken(&error) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
@@ -222,10 +257,13 @@ impl ControlTopic {
     fn commit(
         &self,
         producer: &BaseProducer<Offsets>,
-        changes: &[Change],
-    ) -> Result<(), KafkaError> {
+        guarded: &Guarded,
+        book: &Book,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Vec<i64>, KafkaError> {
         producer.begin_transaction()?;
-        for (number, change) in changes.iter().enumerate() {
+        for (number, change) in guarded.changes.iter().enumerate() {
             let mut record: BaseRecord<'_, str, str, usize> =
                 BaseRecord::with_opaque_to(&self.settings.topics.control, number).partition(0);
             record.key = Some(&change.key);
@@ -233,7 +271,78 @@ impl ControlTopic {
             producer.send(record).map_err(|(error, _)| error)?;
         }
         kafka::flush(producer, CALL_TIMEOUT)?;
-        producer.commit_transaction(CALL_TIMEOUT)
+        let offsets = producer.context().take();
+        for (change, &offset) in guarded.changes.iter().zip(&offsets) {
+            for what in self.reports(change, offset, guarded, book, author) {
+                self.send_report(producer, &change.key, &Report::new(what, now_ms))?;
+            }
+        }
+        kafka::flush(producer, CALL_TIMEOUT)?;
+        producer.commit_transaction(CALL_TIMEOUT)?;
+        Ok(offsets)
+    }
+
+    /// What is said of a change that is made.
+    fn reports(
+        &self,
+        change: &Change,
+        offset: i64,
+        guarded: &Guarded,
+        book: &Book,
+        author: &Author,
+    ) -> Vec<What> {
+        let value = change.value.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let mut reports = vec![What::ChangeMade(ChangeMade {
+            author: author.clone(),
+            control_offset: offset,
+            replaces: book.offset(&change.key),
+            value: value.map(|value| self.pseudonyms.shown(value)),
+        })];
+        if let Some(counted) = &guarded.confirmed {
+            reports.push(What::ChangeConfirmed(ChangeConfirmed {
+                author: author.clone(),
+                control_offset: offset,
+                effective_at_ms: guarded.effective_at_ms,
+                forecast: match counted {
+                    Counted::Tolls(tolls) => Some(tolls.clone()),
+                    Counted::Unknown(_) => None,
+                },
+            }));
+        }
+        reports
+    }
+
+    /// Reports that changes were refused. That the report cannot be written is logged: the refusal stands.
+    pub fn refused(&self, changes: &[Change], author: &Author, error: &ControlError, now_ms: i64) {
+        let reported = || -> Result<(), KafkaError> {
+            let producer: BaseProducer<Offsets> =
+                config::producer(&self.settings).create_with_context(Offsets::default())?;
+            for change in changes {
+                let Some(refusal) = error.refusal(author.clone()) else { return Ok(()) };
+                let report = Report::new(What::ChangeRefused(refusal), now_ms);
+                self.send_report(&producer, &change.key, &report)?;
+            }
+            kafka::flush(&producer, CALL_TIMEOUT)
+        };
+        if let Err(error) = reported() {
+            let topic = &self.settings.topics.audit;
+            tracing::error!(topic, %error, "a refusal could not be reported");
+        }
+    }
+
+    fn send_report(
+        &self,
+        producer: &BaseProducer<Offsets>,
+        key: &str,
+        report: &Report,
+    ) -> Result<(), KafkaError> {
+        let json = report.json().map_err(|_| KafkaError::Canceled)?;
+        let record: BaseRecord<'_, str, [u8], usize> =
+            BaseRecord::with_opaque_to(&self.settings.topics.audit, NO_CHANGE)
+                .partition(audit::PARTITION)
+                .key(key)
+                .payload(&json);
+        producer.send(record).map_err(|(error, _)| error)
     }
 
     fn failed(&self, why: impl fmt::Display) -> ControlError {
@@ -252,6 +361,15 @@ pub fn check(change: &Change, now_ms: i64) -> Result<(), ControlError> {
         None => Ok(()),
         Some(why) => Err(ControlError::Refused { key: change.key.clone(), why }),
     }
+}
+
+/// Whether it may replace what is there.
+///
+/// # Errors
+/// Something else is there than was expected, or what is there is still needed.
+pub fn allowed(change: &Change, book: &Book, now_ms: i64) -> Result<(), ControlError> {
+    expect(change, book)?;
+    erasure::may_go(change, book, now_ms)
 }
 
 fn expect(change: &Change, book: &Book) -> Result<(), ControlError> {
@@ -298,6 +416,9 @@ fn overtaken(error: &KafkaError) -> bool {
     )
 }
 
+/// The number of a record that is no change.
+const NO_CHANGE: usize = usize::MAX;
+
 /// Collects where the records came to lie.
 #[derive(Default)]
 struct Offsets(Mutex<Vec<(usize, i64)>>);
@@ -319,7 +440,9 @@ impl ProducerContext for Offsets {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         // A record that failed fails the commit.
-        if let Ok(message) = result {
+        if let Ok(message) = result
+            && number != NO_CHANGE
+        {
             let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             offsets.push((number, message.offset()));
         }

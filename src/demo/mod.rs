@@ -8,6 +8,7 @@ mod bus;
 mod cast;
 mod downstream;
 mod expect;
+mod picture;
 mod process;
 mod proof;
 mod search;
@@ -295,7 +296,7 @@ fn tell(options: &Options, summary: &Summary) -> anyhow::Result<()> {
     if options.json {
         writeln!(out, "{}", serde_json::to_string_pretty(summary)?)?;
     } else {
-        write!(out, "{}", view::summary(summary))?;
+        write!(out, "{}", picture::summary(summary))?;
     }
     Ok(())
 }

@@ -7,16 +7,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::LOOK;
 use crate::config::Settings;
 use crate::http::{Server, Shown};
-use crate::pipeline::{self, Questions, Shutdown, Surroundings};
-use crate::telemetry::health::{Health, Readiness};
-use crate::telemetry::tenants::Tenants;
+use crate::pipeline::{self, Questions};
+use crate::telemetry::figures::Figures;
+use crate::telemetry::health::Readiness;
 use crate::telemetry::{metrics, names};
 
 /// How long lethe may take to be ready.
@@ -26,10 +25,7 @@ const WORKERS: &str = "2";
 
 /// A running lethe.
 pub(super) struct Lethe {
-    health: Arc<Health>,
-    metrics: PrometheusHandle,
-    tenants: Arc<Tenants>,
-    shutdown: Arc<Shutdown>,
+    shown: Shown,
     pipeline: JoinHandle<anyhow::Result<()>>,
     /// Serves HTTP until this is dropped.
     runtime: Runtime,
@@ -51,35 +47,23 @@ impl Lethe {
         // Neither the environment nor a file: the demo is the same everywhere.
         let mut settings = Settings::load(None, [], set)?;
         settings.pipeline.embedded_broker = true;
-        let health = Arc::new(Health::new(settings.pipeline.workers));
         let metrics = metrics::install().context("metrics cannot be set up")?;
 
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let tenants = Arc::new(Tenants::new(settings.pipeline.tenants_shown));
-        let shutdown = Arc::new(Shutdown::default());
-        let shown = Shown {
-            health: Arc::clone(&health),
-            metrics: metrics.clone(),
-            tenants: Arc::clone(&tenants),
-            shutdown: Arc::clone(&shutdown),
-        };
-        let server = runtime.block_on(Server::bind(&settings.http, shown))?;
+        let shown = Shown::new(settings.pipeline.workers, settings.pipeline.tenants_shown, metrics);
+        let server = runtime.block_on(Server::bind(&settings.http, shown.clone()))?;
         let http = server.address()?.to_string();
         let (serving, ended) = oneshot::channel::<()>();
         runtime.spawn(server.serve(async { drop(ended.await) }));
 
-        let surroundings = Surroundings {
-            health: Arc::clone(&health),
-            tenants: Arc::clone(&tenants),
-            // The embedded broker never removes a control record, and has no settings to ask for.
-            settings_check: Box::new(|| Some(Ok(()))),
-            shutdown: Arc::clone(&shutdown),
-            questions: Arc::new(Questions::new(settings.pipeline.workers)),
-        };
+        // The embedded broker never removes a control record, and has no settings to ask for.
+        let check = Box::new(|| Some(Ok(())));
+        let questions = Arc::new(Questions::new(settings.pipeline.workers));
+        let surroundings = shown.surroundings(check, questions);
         let pipeline = thread::Builder::new()
             .name("lethe".to_owned())
             .spawn(move || Ok(pipeline::run(settings.pipeline, surroundings)?))?;
-        Ok(Self { health, metrics, tenants, shutdown, pipeline, runtime, http, _serving: serving })
+        Ok(Self { shown, pipeline, runtime, http, _serving: serving })
     }
 
     /// Where its pages are.
@@ -90,7 +74,7 @@ impl Lethe {
     /// Waits until it is ready.
     pub(super) fn wait_until_ready(&self, stop: &AtomicBool) -> anyhow::Result<()> {
         let started = Instant::now();
-        while let Readiness::NotReady(why) = self.health.readiness() {
+        while let Readiness::NotReady(why) = self.shown.health.readiness() {
             self.check()?;
             if started.elapsed() > READY_WITHIN || stop.load(Ordering::Relaxed) {
                 bail!("lethe was not ready: {why}");
@@ -103,7 +87,7 @@ impl Lethe {
     /// An error if it no longer runs.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         if self.pipeline.is_finished() {
-            let why = self.health.snapshot().fatal;
+            let why = self.shown.health.snapshot().fatal;
             bail!("lethe has stopped: {}", why.as_deref().unwrap_or("nobody asked it to"));
         }
         Ok(())
@@ -111,21 +95,16 @@ impl Lethe {
 
     /// How many input records it has counted so far.
     pub(super) fn counted(&self) -> u64 {
-        let page = metrics::render(&self.metrics, &self.health, &self.tenants);
-        let values = page.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let name = series.split_once('{')?.0;
-            (name == names::RECORDS).then(|| value.parse::<u64>().ok())?
-        });
-        values.sum()
+        let counted = Figures::read(&self.shown.metrics()).sum(names::RECORDS, &[]);
+        counted.map_or(0, |records| records as u64)
     }
 
     /// Stops it cleanly; what its metrics said last.
     pub(super) fn stop(self) -> anyhow::Result<String> {
-        self.health.stopping();
-        self.shutdown.stop();
+        self.shown.health.stopping();
+        self.shown.shutdown.stop();
         self.pipeline.join().map_err(|_| anyhow!("lethe has panicked"))??;
-        let page = metrics::render(&self.metrics, &self.health, &self.tenants);
+        let page = self.shown.metrics();
         self.runtime.shutdown_background();
         Ok(page)
     }

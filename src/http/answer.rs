@@ -2,12 +2,14 @@
 //!
 //! Invariant: no content, for none is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lethe_engine::ledger::ErasureRow;
 use lethe_engine::lifecycle::{Deciding, Ends, Explanation, Forecast};
 use lethe_engine::policy::Keep;
 use serde::{Deserialize, Serialize};
+
+use crate::control::safety::Toll;
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,6 +18,27 @@ pub struct Partition {
     pub topic: String,
     /// Its number.
     pub partition: i32,
+}
+
+/// Every partition of these topics, as it is called.
+#[must_use]
+pub fn all(inputs: &BTreeMap<String, i32>) -> BTreeSet<String> {
+    let all = inputs.iter().flat_map(|(topic, &count)| {
+        (0..count).map(move |partition| format!("{topic}/{partition}"))
+    });
+    all.collect()
+}
+
+/// Those of them that are not among these.
+pub fn missing<'p>(
+    inputs: &BTreeMap<String, i32>,
+    answered: impl IntoIterator<Item = &'p Partition>,
+) -> BTreeSet<String> {
+    let mut missing = all(inputs);
+    for Partition { topic, partition } in answered {
+        missing.remove(&format!("{topic}/{partition}"));
+    }
+    missing
 }
 
 /// What holds for a record.
@@ -186,12 +209,33 @@ pub struct Counts {
 }
 
 impl Forecasts {
-    /// Takes in what others answer.
+    /// Takes in what others answer; what the same partitions have said already counts once.
     pub fn add(&mut self, other: Self) {
+        if other.partitions.iter().all(|partition| self.partitions.contains(partition)) {
+            return;
+        }
         self.partitions.extend(other.partitions);
         for one in other.forecasts {
             self.count(&one.tenant, &one.class, (&one.as_is, &one.proposed));
         }
+    }
+
+    /// What the changes would end that would not have ended without them.
+    #[must_use]
+    pub fn tolls(&self) -> Vec<Toll> {
+        let toll = |one: &OfTenant| {
+            let OfTenant { tenant, class, as_is, proposed } = one;
+            // What a hold kept goes with it; what one keeps has ended all the same.
+            let gone = proposed.now.saturating_sub(as_is.now);
+            let condemned = proposed.kept.saturating_sub(as_is.kept);
+            Toll {
+                tenant: tenant.clone(),
+                class: class.clone(),
+                ends: gone + condemned,
+                of: as_is.all(),
+            }
+        };
+        self.forecasts.iter().map(toll).filter(|toll| toll.of > 0).collect()
     }
 
     /// Takes in what a partition counted.
@@ -214,6 +258,12 @@ impl Forecasts {
 }
 
 impl Counts {
+    /// All of the records.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.now + self.kept + self.by_day.iter().sum::<u64>() + self.later
+    }
+
     fn add(&mut self, other: &Self) {
         self.now += other.now;
         self.kept += other.kept;
@@ -334,7 +384,10 @@ mod tests {
     fn counts_are_summed() {
         let counts = |now| Counts { now, kept: 1, by_day: vec![2], later: 3 };
         let one = |tenant: &str, now| Forecasts {
-            partitions: Vec::new(),
+            partitions: vec![Partition {
+                topic: "im.messages".to_owned(),
+                partition: i32::try_from(now).unwrap_or_default(),
+            }],
             forecasts: vec![OfTenant {
                 tenant: tenant.to_owned(),
                 class: "message".to_owned(),
@@ -346,9 +399,26 @@ mod tests {
         all.add(one("a", 4));
         all.add(one("b", 1));
         all.add(one("a", 6));
+        all.add(one("a", 6));
         let now: Vec<u64> = all.forecasts.iter().map(|one| one.proposed.now).collect();
         assert_eq!(now, [10, 1]);
         let twice = Counts { now: 10, kept: 2, by_day: vec![4], later: 6 };
         assert_eq!(all.forecasts.first().map(|one| &one.proposed), Some(&twice));
+    }
+
+    #[test]
+    fn a_change_is_blamed_for_what_ends_by_it_alone() {
+        let counts = |now, kept, later| Counts { now, kept, by_day: vec![1], later };
+        for (as_is, proposed, ends, of) in [
+            (counts(2, 0, 7), counts(7, 0, 2), 5, 10),
+            (counts(0, 4, 5), counts(4, 0, 5), 4, 10),
+            (counts(1, 1, 7), counts(1, 4, 4), 3, 10),
+            (counts(5, 0, 4), counts(1, 0, 8), 0, 10),
+        ] {
+            let (tenant, class) = ("a".to_owned(), "message".to_owned());
+            let forecasts = vec![OfTenant { tenant, class, as_is, proposed }];
+            let tolls = Forecasts { partitions: Vec::new(), forecasts }.tolls();
+            assert_eq!(tolls.first().map(|toll| (toll.ends, toll.of)), Some((ends, of)));
+        }
     }
 }

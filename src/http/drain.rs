@@ -2,7 +2,7 @@
 //!
 //! Invariant: only who is on the same host may ask for it, and no page that a browser there shows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -27,6 +27,8 @@ pub struct Answer {
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
+    /// Where it is.
+    pub(super) address: IpAddr,
     /// Both ends are on this host.
     pub(super) is_local: bool,
 }
@@ -35,7 +37,8 @@ impl Caller {
     /// A caller with the address that it called is on the same host: it has no other way to get it.
     pub(super) fn new(from: SocketAddr, to: Option<SocketAddr>) -> Self {
         let same = to.is_some_and(|to| to.ip().to_canonical() == from.ip().to_canonical());
-        Self { is_local: from.ip().to_canonical().is_loopback() || same }
+        let address = from.ip().to_canonical();
+        Self { address, is_local: from.ip().to_canonical().is_loopback() || same }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +9,16 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::api::{self, Api};
+use super::api::auth::Doors;
+use super::api::{self, Api, Options};
 use super::drain::Caller;
+use super::page::{self, Page};
+use super::tls::{Files, Identity};
 use super::{Shown, pages};
 use crate::pipeline::Questions;
 use crate::pipeline::settings::PipelineSettings;
@@ -44,12 +47,19 @@ pub enum HttpError {
         /// Why not.
         source: io::Error,
     },
+    /// Its certificate or key cannot be used.
+    #[error("HTTPS: {0}")]
+    Identity(String),
 }
 
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
-    router: Router,
+    shown: Shown,
+    page: Page,
+    api: Option<Api>,
+    /// None: it speaks plain HTTP.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Server {
@@ -61,21 +71,34 @@ impl Server {
         let bound = TcpListener::bind(address).await;
         let listener =
             bound.map_err(|source| HttpError::Bind { address: address.to_owned(), source })?;
-        Ok(Self { listener, router: pages::router(shown) })
+        let unknown = |source| HttpError::Bind { address: address.to_owned(), source };
+        let doors = Doors::new(listener.local_addr().map_err(unknown)?, None);
+        let page = Page::new(shown.clone(), Arc::new(doors));
+        Ok(Self { listener, shown, page, api: None, identity: None })
     }
 
-    /// Answers the admin API, too; `tokens` is the file that says who may do what.
+    /// Speaks TLS alone, with this certificate; none: plain HTTP.
+    ///
+    /// # Errors
+    /// The files cannot be read, or do not belong together.
+    pub fn with_tls(self, files: Option<Files>) -> Result<Self, HttpError> {
+        let identity = files.map(Identity::read).transpose().map_err(HttpError::Identity)?;
+        Ok(Self { identity: identity.map(Arc::new), ..self })
+    }
+
+    /// Answers the admin API, too.
     ///
     /// # Errors
     /// The system does not tell where it listens.
     pub fn with_api(
         self,
         settings: PipelineSettings,
-        tokens: Option<PathBuf>,
+        options: Options,
         questions: Arc<Questions>,
     ) -> io::Result<Self> {
-        let api = Api::new(settings, self.address()?, tokens, questions);
-        Ok(Self { router: self.router.merge(api::router(Arc::new(api))), ..self })
+        let doors = Arc::new(Doors::new(self.address()?, options.tokens.clone()));
+        let page = Page::new(self.shown.clone(), Arc::clone(&doors));
+        Ok(Self { page, api: Some(Api::new(settings, doors, options, questions)), ..self })
     }
 
     /// Where it listens: with port 0 the one that was free.
@@ -88,6 +111,11 @@ impl Server {
 
     /// Answers until `stop` is done, and then finishes what is under way.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let page = Arc::new(self.page);
+        let mut router = pages::router(self.shown).merge(page::routes(Arc::clone(&page)));
+        if let Some(api) = self.api {
+            router = router.merge(api::router(Arc::new(api)));
+        }
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         let (stopping, stopped) = watch::channel(false);
         let accepting = async {
@@ -96,9 +124,14 @@ impl Server {
                 match self.listener.accept().await {
                     Ok((stream, from)) => {
                         let caller = Caller::new(from, stream.local_addr().ok());
-                        let router = self.router.clone().layer(Extension(caller));
+                        let router = router.clone().layer(Extension(caller));
                         let stopped = stopped.clone();
-                        tokio::spawn(connection(stream, router, stopped, permit));
+                        let identity = self.identity.clone();
+                        tokio::spawn(async move {
+                            // It holds its place among the bounded number until it ends.
+                            let _permit = permit;
+                            accept(stream, identity.as_deref(), router, stopped).await;
+                        });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "an HTTP connection could not be accepted");
@@ -109,6 +142,7 @@ impl Server {
         };
         tokio::select! {
             () = accepting => {}
+            () = page.watch() => {}
             () = stop => {}
         }
         stopping.send_replace(true);
@@ -117,12 +151,25 @@ impl Server {
     }
 }
 
-/// Serves one connection, which holds its place among the bounded number until it ends.
-async fn connection(
+/// Serves one connection, once it is safe.
+async fn accept(
     stream: TcpStream,
+    identity: Option<&Identity>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
+    let Some(identity) = identity else { return connection(stream, router, stopped).await };
+    match timeout(HEAD_TIMEOUT, identity.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, router, stopped).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS connection could not be made"),
+        Err(_) => tracing::debug!("a TLS connection was not made in time"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     mut stopped: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
 ) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::{Server, Shown};
 use crate::telemetry::health::{Drain, Health, StandbyReport};
-use crate::telemetry::tenants::Tenants;
 
 struct Running {
     health: Arc<Health>,
@@ -22,19 +21,14 @@ struct Running {
     server: JoinHandle<()>,
 }
 
-fn shown(health: &Arc<Health>) -> Shown {
-    let metrics = PrometheusBuilder::new().build_recorder().handle();
-    Shown {
-        health: Arc::clone(health),
-        metrics,
-        tenants: Arc::new(Tenants::new(1)),
-        shutdown: Arc::default(),
-    }
+pub(super) fn shown() -> Shown {
+    Shown::new(1, 1, PrometheusBuilder::new().build_recorder().handle())
 }
 
 async fn start() -> Running {
-    let health = Arc::new(Health::new(1));
-    let server = Server::bind("127.0.0.1:0", shown(&health)).await.unwrap();
+    let shown = shown();
+    let health = Arc::clone(&shown.health);
+    let server = Server::bind("127.0.0.1:0", shown).await.unwrap();
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(server.serve(async { drop(stopped.await) }));
@@ -112,11 +106,13 @@ async fn drain_is_for_who_is_on_the_host_and_not_for_its_browser() {
 #[tokio::test]
 async fn metrics_and_status_page() {
     let running = start().await;
-    running.health.caution(Some("it was <recreated>".to_owned()));
     let (status, text) = running.get("/metrics").await;
     assert!(status == 200 && text.contains("content-type: text/plain; version=0.0.4"), "{text}");
     let (status, text) = running.get("/").await;
-    assert!(status == 200 && text.contains("it was &lt;recreated&gt;"), "{text}");
+    assert!(
+        status == 200 && text.contains("content-security-policy: default-src 'none'"),
+        "{text}"
+    );
     assert_eq!(running.get("/nothing").await.0, 404);
 }
 
@@ -135,6 +131,6 @@ async fn stopping_ends_idle_connections_at_once() {
 async fn an_address_that_is_taken_is_named() {
     let running = start().await;
     let taken = running.address.to_string();
-    let error = Server::bind(&taken, shown(&running.health)).await.err().unwrap();
+    let error = Server::bind(&taken, shown()).await.err().unwrap();
     assert!(error.to_string().contains(&taken), "{error}");
 }

@@ -56,7 +56,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             let _ = answering.asked.reply.send(answering.answers);
             return Ok(());
         };
-        let committed = matches!(*answering.asked.question, Question::Erasure { .. });
+        let committed = match &*answering.asked.question {
+            Question::Erasure { .. } | Question::Replays { .. } => true,
+            Question::Explain { .. } | Question::Forecast { .. } => false,
+        };
         let ending_ms = self.desk.time.ending_ms(now);
         match (self.desk.partitions.get_mut(&id), ending_ms) {
             (Some(Stage::Live(live)), Some(now_ms)) => {
@@ -82,7 +85,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let asked = self.questions.take(self.number)?;
         let of_class = |id: &PartitionId| match &*asked.question {
             Question::Explain { class, .. } => id.class == *class,
-            Question::Forecast { .. } | Question::Erasure { .. } => true,
+            Question::Forecast { .. } | Question::Erasure { .. } | Question::Replays { .. } => true,
         };
         let partitions = self.desk.live().map(|(id, _)| id).filter(of_class).collect();
         Some(Answering { asked, partitions, part: Part::default(), answers: Vec::new() })
@@ -138,6 +141,15 @@ fn answer(
                 }
             })?;
             Ok(Some(Answer::Erasure(last)))
+        }
+        Question::Replays { control_key } => {
+            let mut found = Vec::new();
+            live.engine.replays(&mut live.store, &mut |offset, row| {
+                if control_key.as_ref().is_none_or(|key| row.control_key == *key) {
+                    found.push((offset, row.clone()));
+                }
+            })?;
+            Ok(Some(Answer::Replays(found)))
         }
     }
 }

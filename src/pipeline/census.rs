@@ -54,6 +54,9 @@ pub(super) struct Census {
     /// in force (Unix ms).
     sweeps: u64,
     erasing_since_ms: Option<i64>,
+    /// Control records that wait, `CENSUS_ROWS` at most, and when the first comes into force (Unix ms).
+    waiting: u64,
+    due_at_ms: Option<i64>,
 }
 
 /// What a worker's partitions hold together.
@@ -66,12 +69,17 @@ pub(super) struct Holdings {
     pub(super) kept: BTreeMap<Class, u64>,
     /// Holds in force, of the partition that knows most.
     pub(super) holds: u64,
+    /// Control records that wait, of the partition that knows most, and how long yet (seconds).
+    pub(super) waiting: u64,
+    pub(super) due_s: Option<u64>,
     pub(super) sweeps: u64,
     /// Of the oldest erasure that is not through (seconds).
     pub(super) erasure_age_s: u64,
     /// Changelog records that restores have read since the last report, and still have to read.
     pub(super) restored: BTreeMap<Class, u64>,
     pub(super) remaining: BTreeMap<Class, u64>,
+    /// Replays that are not through, and the offsets that they have still to read.
+    pub(super) replays: BTreeMap<Class, (u64, u64)>,
     pub(super) state_bytes: u64,
     pub(super) changelog_bytes: u64,
     /// The next input offset of each partition.
@@ -94,7 +102,8 @@ impl Holdings {
     }
 
     fn counted(&mut self, class: Class, census: &Census, now: Now) {
-        let age_s = |since_ms: i64| u64::try_from((now.wall_ms - since_ms) / 1_000).unwrap_or(0);
+        let seconds = |ms: i64| u64::try_from(ms / 1_000).unwrap_or(0);
+        let age_s = |since_ms: i64| seconds(now.wall_ms - since_ms);
         let Count { stored, transit, kept } = census.count;
         for (storage, held) in [(Storage::Stored, stored), (Storage::Transit, transit)] {
             *self.live.entry((class, storage)).or_default() += held.live;
@@ -102,6 +111,9 @@ impl Holdings {
             *oldest_s = held.cursor_ms.map_or(0, age_s).max(*oldest_s);
         }
         *self.kept.entry(class).or_default() += kept;
+        self.waiting = self.waiting.max(census.waiting);
+        let due_s = census.due_at_ms.map(|at_ms| seconds(at_ms - now.wall_ms));
+        self.due_s = self.due_s.into_iter().chain(due_s).min();
         self.sweeps += census.sweeps;
         let erasing_s = census.erasing_since_ms.map_or(0, age_s);
         self.erasure_age_s = self.erasure_age_s.max(erasing_s);
@@ -112,7 +124,19 @@ impl Live {
     /// Counts some more rows.
     fn count(&mut self) -> Result<(), StateError> {
         self.count_books()?;
+        self.count_waiting()?;
         self.count_sweeps()
+    }
+
+    fn count_waiting(&mut self) -> Result<(), StateError> {
+        let (mut from, mut end, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+        key::first(tag::WAITING, &mut from);
+        key::first(tag::WAITING + 1, &mut end);
+        self.store.scan(&from, &end, CENSUS_ROWS, &mut rows)?;
+        self.census.waiting = rows.len() as u64;
+        let first = rows.iter().next().map(|(key, _)| key::read_time(key)).transpose()?;
+        self.census.due_at_ms = first;
+        Ok(())
     }
 
     fn count_books(&mut self) -> Result<(), StateError> {
@@ -183,6 +207,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                     number += 1;
                     holdings.counted(id.class, &live.census, now);
                     holdings.holds = holdings.holds.max(live.engine.holds() as u64);
+                    let (open, remaining) = live.replays_left()?;
+                    let replays = holdings.replays.entry(id.class).or_default();
+                    *replays = (replays.0 + open, replays.1 + remaining);
                     holdings.positions.insert(id, live.next);
                     holdings.state_bytes += live.store.bytes();
                     holdings.presses(live.store.pressure());

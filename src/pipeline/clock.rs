@@ -42,6 +42,32 @@ impl HostClock for SystemClock {
     }
 }
 
+/// Notices that the wall clock was set back, by its difference from the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct StepBack {
+    /// The largest difference so far (ms).
+    ahead_ms: i64,
+}
+
+impl StepBack {
+    /// Compares with this moment.
+    #[must_use]
+    pub fn since(now: Now) -> Self {
+        Self { ahead_ms: ahead_ms(now) }
+    }
+
+    /// By how much it was set back (ms); 0: it was not.
+    pub fn look(&mut self, now: Now) -> i64 {
+        let ahead_ms = ahead_ms(now);
+        self.ahead_ms = self.ahead_ms.max(ahead_ms);
+        self.ahead_ms - ahead_ms
+    }
+}
+
+fn ahead_ms(now: Now) -> i64 {
+    now.wall_ms.saturating_sub(i64::try_from(now.monotonic.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A step back of the clock by at most so much is waited out: the broker's time is learned anew with
 /// every commit, each time late by another way back. What is more is an operator's correction, and followed.
 const STEP_BACK_HELD_MS: i64 = 60_000;
@@ -160,6 +186,14 @@ mod tests {
         assert_eq!(time.ending_ms(at(i64::MAX, 60)), Some(100_050), "late by the way back");
         assert_eq!(time.ending_ms(at(i64::MAX, 80)), Some(100_060));
         assert_eq!(time.ending_ms(at(30_000, 90)), Some(30_000), "an operator's correction");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_noticed_and_one_that_was_put_forward_is_none() {
+        let mut step = StepBack::since(at(100_000, 50));
+        assert_eq!(step.look(at(101_000, 1_050)), 0);
+        assert_eq!(step.look(at(900_000, 2_050)), 0, "put forward");
+        assert_eq!(step.look(at(700_000, 3_050)), 201_000, "set back");
     }
 
     #[test]

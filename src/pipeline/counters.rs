@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lethe_engine::ledger::{REPLAY_OUTCOMES, ReplayCounts};
 use lethe_engine::{Class, Outcome, Reason, Storage};
 use metrics::{Counter, Histogram};
 
@@ -80,6 +81,8 @@ pub(super) struct Counts {
     dead_letters: [u64; ERRORS.len()],
     tombstones: [u64; REASONS.len()],
     unmatched: u64,
+    /// Of replays, in the order of [`ReplayCounts::named`].
+    replayed: [u64; REPLAY_OUTCOMES],
     input_records: u64,
     input_bytes: u64,
     outputs: [Flow; KINDS],
@@ -113,6 +116,14 @@ impl Counts {
 
     pub(super) fn unmatched(&mut self, count: u64) {
         self.unmatched += count;
+    }
+
+    /// What a slice of a replay has added to its counts.
+    pub(super) fn replayed(&mut self, before: &ReplayCounts, after: &ReplayCounts) {
+        let pairs = before.named().into_iter().zip(after.named());
+        for (count, ((_, before), (_, after))) in self.replayed.iter_mut().zip(pairs) {
+            *count += after.saturating_sub(before);
+        }
     }
 
     /// An input record with a value of so many bytes was taken.
@@ -168,6 +179,7 @@ struct Handles {
     errors: Vec<Counter>,
     tombstones: Vec<Counter>,
     unmatched: Counter,
+    replayed: Vec<Counter>,
     input_bytes: Counter,
     outputs: Vec<(Counter, Counter)>,
     latency: Histogram,
@@ -186,6 +198,10 @@ impl Counters {
                 metrics::counter!(
                     names::TOMBSTONES, "class" => class.name(), "reason" => reason.name())
             };
+            let read_again = |outcome: &'static str| {
+                metrics::counter!(
+                    names::REPLAY_RECORDS, "class" => class.name(), "outcome" => outcome)
+            };
             let written = |role: Role| {
                 let topic = topics.name(role);
                 let records = metrics::counter!(names::OUTPUT_RECORDS, "topic" => topic.clone());
@@ -200,6 +216,10 @@ impl Counters {
                 errors: ERRORS.iter().map(|error| failed(error)).collect(),
                 tombstones: REASONS.iter().map(|&reason| ended(reason)).collect(),
                 unmatched: metrics::counter!(names::UNMATCHED, "class" => class.name()),
+                replayed: ReplayCounts::default()
+                    .named()
+                    .map(|(outcome, _)| read_again(outcome))
+                    .into(),
             }
         };
         Self {
@@ -243,6 +263,9 @@ impl Counters {
             counter.increment(count);
         }
         handles.unmatched.increment(counts.unmatched);
+        for (&count, counter) in counts.replayed.iter().zip(&handles.replayed) {
+            counter.increment(count);
+        }
         handles.input_bytes.increment(counts.input_bytes);
         for (flow, (records, bytes)) in counts.outputs.iter().zip(&handles.outputs) {
             records.increment(flow.records);

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lethe_engine::{Budget, Class, Effects, Event, MessageAction, Storage, VersionAction};
+use lethe_engine::policy::Mode;
+use lethe_engine::{
+    Budget, Class, Effects, Event, MessageAction, Origin, Replaying, Storage, VersionAction,
+};
 
 use super::clock::{Now, Time};
 use super::control::ControlLog;
@@ -14,6 +17,7 @@ use super::counters::Counters;
 use super::error::PipelineError;
 use super::outputs::{Counted, Writer};
 use super::partition::{Live, Stage};
+use super::replay::Act;
 use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
 use super::settings::{
     BATCH_BYTES_MAX, BATCH_EFFECTS_MAX, PipelineSettings, RECORD_OVERHEAD_BYTES,
@@ -67,6 +71,8 @@ pub(super) struct Batch {
     pub(super) urgent: bool,
     records: usize,
     bytes: usize,
+    /// Records and bytes of replays among them.
+    replayed: (usize, usize),
     /// Timestamps (Unix ms) of some of its input records.
     pub(super) timestamps: Vec<(Class, i64)>,
 }
@@ -80,6 +86,18 @@ impl Batch {
         }
         self.records += 1;
         self.bytes += bytes;
+    }
+
+    fn take_replayed(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+        self.replayed.0 += 1;
+        self.replayed.1 += bytes;
+    }
+
+    /// How many of its records and bytes are of replays.
+    pub(super) const fn replayed(&self) -> (usize, usize) {
+        self.replayed
     }
 }
 
@@ -174,32 +192,24 @@ impl<O: Output> Desk<O> {
         let is_first = live.counts.is_empty();
         live.counts.taken(bytes);
         self.batch.take(input, is_first, bytes);
-        let latest_ms = self.time.latest_ms(now);
-        let decoded = match input.value() {
-            None => Err(UNDECODABLE),
-            Some(value) => codec::decode(id.class, value, TimeLimits { latest_ms })
-                .map_err(codec::DecodeError::code),
-        };
-        let event = match decoded {
-            Ok(event)
-                if carries_content(&event) && too_large(&self.limits, id.class, &event, input) =>
-            {
-                Err(TOO_LARGE)
-            }
-            decoded => decoded,
-        };
-        match event {
+        match decode(&self.limits, self.time.latest_ms(now), input) {
             Ok(event) => {
-                self.writer.tenants.record(tenant(&event), bytes);
+                self.writer.tenants.record(event.tenant(), bytes);
                 self.effects.clear();
-                let outcome =
-                    live.engine.apply(&mut live.store, &event, ending_ms, &mut self.effects)?;
+                let origin = live.origin(input.offset());
+                let outcome = live.engine.apply(
+                    &mut live.store,
+                    &event,
+                    origin,
+                    ending_ms,
+                    &mut self.effects,
+                )?;
                 live.counts.outcome(outcome);
                 self.writer.effects(
                     &mut self.output,
                     id,
                     &self.effects,
-                    Some(input),
+                    (Some(input), None),
                     ending_ms,
                     &mut live.counts,
                 )?;
@@ -215,6 +225,62 @@ impl<O: Output> Desk<O> {
                 )?;
             }
         }
+        Ok(())
+    }
+
+    /// Processes a record that is read again, of the input itself or of another topic; the replay's position is
+    /// the caller's to move.
+    pub(super) fn replay<R: InputRecord>(
+        &mut self,
+        replaying: &mut Replaying,
+        input: &R,
+        is_of_input: bool,
+        now: Now,
+    ) -> Result<(), Trouble> {
+        let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(()) };
+        let id = input.id();
+        self.begin(now)?;
+        self.batch.take_replayed(input.value().map_or(0, <[u8]>::len));
+        let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
+        live.touched = true;
+        live.stirred = true;
+        let Ok(event) = decode(&self.limits, self.time.latest_ms(now), input) else {
+            replaying.row.counts.bad += 1;
+            return Ok(());
+        };
+        self.effects.clear();
+        let origin = if is_of_input { live.origin(input.offset()) } else { Origin::Elsewhere };
+        let (engine, store) = (&mut live.engine, &mut live.store);
+        engine.replay(store, replaying, &event, origin, ending_ms, &mut self.effects)?;
+        let again = replaying.replay.mode == Mode::Refresh;
+        self.writer.effects(
+            &mut self.output,
+            id,
+            &self.effects,
+            (Some(input), again.then(|| replaying.row.id())),
+            ending_ms,
+            &mut live.counts,
+        )?;
+        Ok(())
+    }
+
+    /// Has a partition's engine do something that is no event's, and writes what comes of it.
+    pub(super) fn act(&mut self, id: PartitionId, now: Now, act: impl Act) -> Result<(), Trouble> {
+        let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(()) };
+        self.begin(now)?;
+        let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { return Ok(()) };
+        live.touched = true;
+        live.stirred = true;
+        self.effects.clear();
+        act(&mut live.engine, &mut live.store, ending_ms, &mut self.effects)?;
+        self.writer.effects::<O, NoRecord>(
+            &mut self.output,
+            id,
+            &self.effects,
+            (None, None),
+            ending_ms,
+            &mut live.counts,
+        )?;
         Ok(())
     }
 
@@ -253,7 +319,7 @@ impl<O: Output> Desk<O> {
                     &mut self.output,
                     id,
                     &self.effects,
-                    None,
+                    (None, None),
                     ending_ms,
                     &mut live.counts,
                 )?;
@@ -301,7 +367,7 @@ impl<O: Output> Desk<O> {
                 &mut self.output,
                 id,
                 &self.effects,
-                None,
+                (None, None),
                 ending_ms,
                 &mut live.counts,
             )?;
@@ -339,12 +405,20 @@ impl InputRecord for NoRecord {
     }
 }
 
-/// Whose an event is.
-fn tenant<'e>(event: &Event<'e>) -> &'e str {
-    match event {
-        Event::Message(event) => event.tenant,
-        Event::Profile(event) | Event::Config(event) => event.tenant,
+/// The event that a record is; an error is what is wrong with it, in one word.
+fn decode<'r, R: InputRecord>(
+    limits: &[(Class, usize)],
+    latest_ms: i64,
+    input: &'r R,
+) -> Result<Event<'r>, &'static str> {
+    let class = input.id().class;
+    let value = input.value().ok_or(UNDECODABLE)?;
+    let event =
+        codec::decode(class, value, TimeLimits { latest_ms }).map_err(codec::DecodeError::code)?;
+    if carries_content(&event) && too_large(limits, class, &event, input) {
+        return Err(TOO_LARGE);
     }
+    Ok(event)
 }
 
 /// Whether an event's value may be emitted.

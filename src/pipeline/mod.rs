@@ -4,19 +4,22 @@
 //! - [`worker`]: a thread's state machine; its steps are in `assignment` (what the group gives and
 //!   takes), `opening`, `restore` and `takeover` (taking over a ledger), `desk` (making a batch), `outputs` (its
 //!   records) and [`transaction`] (its end).
+//! - `replay`: topics that are read again, beside the live input.
 //! - [`standby`]: what a process does beside its own partitions.
 //! - [`control`] and [`control_reader`]: `lethe.control`, read once per process.
 //! - [`clock`]: the time that ends things.
+//! - [`completion`]: when every partition has carried out an erasure.
 //! - [`questions`]: what the workers are asked beside their work.
+//! - [`rebuild`]: putting ledgers together whose changelog is lost.
 //! - [`run`]: all of it, in threads.
 //!
 //! Invariant: content goes from the consumer to the producer and nowhere else.
 
 mod answers;
 mod assignment;
-mod audit;
 mod census;
 pub mod clock;
+pub mod completion;
 pub mod control;
 pub mod control_reader;
 mod counters;
@@ -30,6 +33,8 @@ mod partition;
 pub mod progress;
 mod provenance;
 pub mod questions;
+pub mod rebuild;
+mod replay;
 mod restore;
 mod room;
 mod run;

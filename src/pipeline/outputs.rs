@@ -2,30 +2,36 @@
 //!
 //! Invariant: content is passed on from the input record at hand and kept nowhere.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use lethe_engine::{Class, Effect, Effects, Reason, Storage, Tags};
+use lethe_engine::{Class, Effect, Effects, Mark, Reason, Storage, Tags};
 
-use super::audit::Report;
 use super::counters::Counts;
 use super::seam::{Fault, Headers, InputRecord, Output, OutputRecord, PartitionId, Role};
 use super::settings::PipelineSettings;
 use super::tallies::Tallies;
+use crate::audit::{self, Report};
+use crate::telemetry::reports::{REPORTS_MAX, Reported, Reports};
+use crate::telemetry::tenants::Tenants;
 
 /// Headers that begin like this are lethe's own: an input cannot speak in its name.
 const OWN: &[u8] = b"lethe-";
 const STORAGE: &[u8] = b"lethe-storage";
-const RETENTION: &[u8] = b"lethe-retention";
-const EXPIRES_AT: &[u8] = b"lethe-expires-at";
+pub(super) const RETENTION: &[u8] = b"lethe-retention";
+pub(super) const EXPIRES_AT: &[u8] = b"lethe-expires-at";
 const POLICY: &[u8] = b"lethe-policy";
 const REASON: &[u8] = b"lethe-reason";
 const ERROR: &[u8] = b"lethe-error";
-const SOURCE: &[u8] = b"lethe-source";
+pub(super) const SOURCE: &[u8] = b"lethe-source";
+const REPLAY: &[u8] = b"lethe-replay";
+const MARK: &[u8] = b"lethe-replay-marker";
+
+/// Keys of a replay's markers begin like this; its id follows.
+const MARKER_KEY: &str = "lethe:replay/";
 
 /// The partition whose owner reports what every partition sees: each report once.
-const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 };
-/// All reports are in one order.
-const AUDIT_PARTITION: i32 = 0;
+pub(super) const REPORTER: PartitionId = PartitionId { class: Class::Message, partition: 0 };
 
 /// The producer, with what is counted of its records.
 pub(super) struct Counted<'c, O> {
@@ -50,20 +56,43 @@ pub(super) struct Writer {
     pub(super) written: usize,
     /// What the batch does for each tenant.
     pub(super) tenants: Tallies,
+    /// The last of what it reports.
+    reports: VecDeque<Reported>,
 }
 
 impl Writer {
     pub(super) fn new(tenants: Tallies) -> Self {
-        Self { headers: Headers::default(), text: String::new(), written: 0, tenants }
+        Self {
+            headers: Headers::default(),
+            text: String::new(),
+            written: 0,
+            tenants,
+            reports: VecDeque::new(),
+        }
     }
 
-    /// Writes the effects of one call. `input` is the record at hand, whose value `Content` stands for.
+    /// The batch has committed.
+    pub(super) fn committed(&mut self, tenants: &Tenants, reports: &Reports) {
+        self.written = 0;
+        self.tenants.commit(tenants);
+        reports.add(self.reports.drain(..));
+    }
+
+    /// Nothing of the batch is left.
+    pub(super) fn forget(&mut self) {
+        self.written = 0;
+        self.tenants.forget();
+        self.reports.clear();
+    }
+
+    /// Writes the effects of one call. `input` is the record at hand, whose value `Content` stands for;
+    /// `replay` the id of a replay that emits it again.
     pub(super) fn effects<O: Output, R: InputRecord>(
         &mut self,
         output: &mut O,
         id: PartitionId,
         effects: &Effects,
-        input: Option<&R>,
+        (input, replay): (Option<&R>, Option<&str>),
         now_ms: i64,
         counts: &mut Counts,
     ) -> Result<(), Fault> {
@@ -75,7 +104,8 @@ impl Writer {
                     let Some(input) = input else {
                         return Err(Fault::Stop("a content without its input record".to_owned()));
                     };
-                    self.content(output, id, storage, key, tags, input)?;
+                    self.tags(storage, tags, input, replay);
+                    self.content(output, id, storage, key, input)?;
                 }
                 Effect::Tombstone { storage, key, reason, policy } => {
                     output.counts.tombstone(reason);
@@ -83,25 +113,30 @@ impl Writer {
                     self.tombstone(output, id, storage, key, reason, policy)?;
                 }
                 Effect::Audit { key, what } if id == REPORTER || what.is_of_partition() => {
-                    self.audit(output, key, &Report::new(id, what, now_ms))?;
+                    self.audit(output, key, &Report::of_partition(id, what, now_ms))?;
                 }
                 // Every other partition sees the same control records.
                 Effect::Audit { .. } => continue,
+                Effect::Replayed { key, offset, row } => {
+                    self.audit(output, key, &Report::of_replay(id, offset, row, now_ms))?;
+                }
+                Effect::Marker { storage, key, mark } => {
+                    self.marker(output, id, storage, key, mark)?;
+                }
             }
             self.written += 1;
         }
         Ok(())
     }
 
-    fn content<O: Output, R: InputRecord>(
+    /// Makes a content's headers: its own, and its tags.
+    fn tags<R: InputRecord>(
         &mut self,
-        output: &mut Counted<'_, O>,
-        id: PartitionId,
         storage: Storage,
-        key: &str,
         tags: Tags,
         input: &R,
-    ) -> Result<(), Fault> {
+        replay: Option<&str>,
+    ) {
         self.headers.clear();
         let headers = &mut self.headers;
         input.headers(&mut |name, value| {
@@ -118,6 +153,19 @@ impl Writer {
             self.number(EXPIRES_AT, expires_at_ms);
         }
         self.policy(tags.policy);
+        if let Some(replay) = replay {
+            self.headers.push(REPLAY, Some(replay.as_bytes()));
+        }
+    }
+
+    fn content<O: Output, R: InputRecord>(
+        &mut self,
+        output: &mut Counted<'_, O>,
+        id: PartitionId,
+        storage: Storage,
+        key: &str,
+        input: &R,
+    ) -> Result<(), Fault> {
         output.send(&OutputRecord {
             role: Role::Output(id.class, storage),
             partition: id.partition,
@@ -148,22 +196,51 @@ impl Writer {
         })
     }
 
-    fn audit<O: Output>(
+    /// Writes a marker: a null value under a reserved key, so that a sink which does not know it deletes
+    /// nothing that it has.
+    fn marker<O: Output>(
+        &mut self,
+        output: &mut Counted<'_, O>,
+        id: PartitionId,
+        storage: Storage,
+        key: &str,
+        mark: Mark,
+    ) -> Result<(), Fault> {
+        self.headers.clear();
+        let replay = key.strip_prefix(MARKER_KEY).unwrap_or(key);
+        self.headers.push(REPLAY, Some(replay.as_bytes()));
+        self.headers.push(MARK, Some(mark.name().as_bytes()));
+        output.send(&OutputRecord {
+            role: Role::Output(id.class, storage),
+            partition: id.partition,
+            key: Some(key.as_bytes()),
+            value: None,
+            headers: &self.headers,
+        })
+    }
+
+    /// Writes a report about what a control key says.
+    pub(super) fn audit<O: Output>(
         &mut self,
         output: &mut Counted<'_, O>,
         key: &str,
         report: &Report,
     ) -> Result<(), Fault> {
         self.headers.clear();
-        let json = serde_json::to_vec(report)
-            .map_err(|error| Fault::Stop(format!("writing a report: {error}")))?;
+        let json =
+            report.json().map_err(|error| Fault::Stop(format!("writing a report: {error}")))?;
         output.send(&OutputRecord {
             role: Role::Audit,
-            partition: AUDIT_PARTITION,
+            partition: audit::PARTITION,
             key: Some(key.as_bytes()),
             value: Some(&json),
             headers: &self.headers,
-        })
+        })?;
+        if self.reports.len() >= REPORTS_MAX {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(report.told(key));
+        Ok(())
     }
 
     /// Writes a dead letter: where the input is, and in one word why.

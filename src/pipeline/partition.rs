@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use lethe_engine::Engine;
+use lethe_engine::{Engine, Origin};
 use lethe_state::Store;
 
 use super::census::Census;
 use super::counters::Counts;
-use super::provenance::Provenance;
+use super::provenance::{Provenance, differs};
 use super::seam::Committed;
 use super::upkeep::Upkeep;
 
@@ -92,6 +92,8 @@ pub(super) struct Live {
     pub(super) engine: Engine,
     /// The key of its deltas: of which topics their offsets are.
     pub(super) key: Vec<u8>,
+    /// The input is the one of which a rebuilt ledger knows an offset.
+    pub(super) input_known: bool,
     /// The next input offset to process.
     pub(super) next: i64,
     /// The same as of the last commit: where an aborted batch goes back to.
@@ -124,14 +126,16 @@ impl Live {
     pub(super) fn new(
         store: Store,
         engine: Engine,
-        key: Vec<u8>,
+        provenance: &Provenance,
         next: i64,
         upkeep: Upkeep,
     ) -> Self {
+        let of = engine.rebuilt().and_then(|rebuilt| rebuilt.input.as_ref());
         Self {
+            input_known: !differs(of, provenance.input.as_ref()),
+            key: provenance.key(),
             store,
             engine,
-            key,
             next,
             committed: next,
             announced: false,
@@ -147,6 +151,11 @@ impl Live {
             upkeep,
             census: Census::default(),
         }
+    }
+
+    /// What the offset of a record of the input says.
+    pub(super) const fn origin(&self, offset: i64) -> Origin {
+        if self.input_known { Origin::Input(offset) } else { Origin::Elsewhere }
     }
 
     /// Whether the batch at hand has done anything with it.

@@ -26,10 +26,13 @@ pub struct Progress {
     horizon_age: Vec<(Class, Storage, Gauge)>,
     kept: Vec<(Class, Gauge)>,
     holds: Gauge,
+    changes_waiting: Gauge,
+    change_due: Gauge,
     sweeps: Gauge,
     erasure_age: Gauge,
     restored: Vec<(Class, Counter)>,
     remaining: Vec<(Class, Gauge)>,
+    replays: Vec<(Class, Gauge, Gauge)>,
     state_bytes: Gauge,
     changelog_bytes: Gauge,
     snapshot_age: Gauge,
@@ -65,16 +68,23 @@ impl Progress {
         let input = |class| topics.input(class).to_owned();
         let restored = |class| metrics::counter!(names::RESTORED_RECORDS, "topic" => input(class));
         let lag = |class| metrics::gauge!(names::CONSUMER_LAG, "topic" => input(class));
+        let replays = |class: Class| {
+            let open = metrics::gauge!(names::REPLAYS, "class" => class.name());
+            (class, open, metrics::gauge!(names::REPLAY_REMAINING, "class" => class.name()))
+        };
         let remaining = |class| metrics::gauge!(names::RESTORE_REMAINING, "topic" => input(class));
         Self {
             live: by_storage(names::LIVE_RECORDS),
             horizon_age: by_storage(names::HORIZON_AGE),
             kept: CLASSES.map(|class| (class, kept(class))).into(),
             holds: metrics::gauge!(names::HOLDS),
+            changes_waiting: metrics::gauge!(names::CHANGES_WAITING),
+            change_due: metrics::gauge!(names::CHANGE_DUE),
             sweeps: metrics::gauge!(names::SWEEPS),
             erasure_age: metrics::gauge!(names::ERASURE_AGE),
             restored: CLASSES.map(|class| (class, restored(class))).into(),
             remaining: CLASSES.map(|class| (class, remaining(class))).into(),
+            replays: CLASSES.map(replays).into(),
             consumer_lag: CLASSES.map(|class| (class, lag(class))).into(),
             pending_bytes: metrics::gauge!(names::ROCKSDB_PENDING),
             stalled: metrics::gauge!(names::ROCKSDB_STALLED),
@@ -156,6 +166,11 @@ impl Progress {
         for (class, gauge) in &self.remaining {
             gauge.set(number(held().filter_map(|held| held.remaining.get(class)).sum()));
         }
+        for (class, open, remaining) in &self.replays {
+            let of = |held: &Holdings| held.replays.get(class).copied().unwrap_or_default();
+            open.set(number(held().map(|held| of(held).0).sum()));
+            remaining.set(number(held().map(|held| of(held).1).sum()));
+        }
         for (class, storage, gauge) in &self.horizon_age {
             let of = |held: &Holdings| held.horizon_age_s.get(&(*class, *storage)).copied();
             gauge.set(number(held().filter_map(of).max().unwrap_or_default()));
@@ -164,6 +179,9 @@ impl Progress {
             gauge.set(number(held().filter_map(|held| held.kept.get(class)).sum()));
         }
         self.holds.set(number(held().map(|held| held.holds).max().unwrap_or_default()));
+        let waiting = held().map(|held| held.waiting).max().unwrap_or_default();
+        self.changes_waiting.set(number(waiting));
+        self.change_due.set(number(held().filter_map(|held| held.due_s).min().unwrap_or_default()));
         self.sweeps.set(number(held().map(|held| held.sweeps).sum()));
         let erasing_s = held().map(|held| held.erasure_age_s).max().unwrap_or_default();
         self.erasure_age.set(number(erasing_s));

@@ -1,21 +1,29 @@
-//! Of which topics a delta speaks: the ids of the input and of the control topic, as the key of its
-//! records. Offsets mean nothing on a topic that was deleted and made anew.
+//! Of which topics a delta speaks, and which group has written it: the ids of the input and of the control
+//! topic and the group's name, as the key of its records. Offsets mean nothing on a topic that was deleted and
+//! made anew; and nothing keeps the transactions of two groups apart.
 //!
-//! The key is text, `lethe/1 input=ID control=ID`; an id that the broker does not tell is left out.
+//! The key is text, `lethe/1 input=ID control=ID group=NAME`; an id that the broker does not tell is left out.
 //! What is not known is not compared.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// The first word of the key: the format's version.
 const FORMAT: &str = "lethe/1";
 const INPUT: &str = "input";
 const CONTROL: &str = "control";
+const GROUP: &str = "group";
+/// What would end a word.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// The ids of the topics whose offsets a delta carries.
+/// The ids of the topics whose offsets a delta carries, and its group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Provenance {
     /// Of the input topic.
     pub(super) input: Option<String>,
     /// Of the control topic.
     pub(super) control: Option<String>,
+    /// The group that has written it.
+    pub(super) group: Option<String>,
 }
 
 impl Provenance {
@@ -29,6 +37,9 @@ impl Provenance {
                 key.push('=');
                 key.push_str(id);
             }
+        }
+        if let Some(group) = &self.group {
+            key.push_str(&format!(" {GROUP}={}", utf8_percent_encode(group, ENCODED)));
         }
         key.into_bytes()
     }
@@ -45,6 +56,7 @@ impl Provenance {
             match name {
                 INPUT => read.input = Some(id.to_owned()),
                 CONTROL => read.control = Some(id.to_owned()),
+                GROUP => read.group = Some(percent_decode_str(id).decode_utf8_lossy().into_owned()),
                 _ => {}
             }
         }
@@ -63,9 +75,13 @@ mod tests {
 
     #[test]
     fn a_key_says_what_it_was_told_and_other_keys_say_nothing() {
-        let both = Provenance { input: Some("in-1".into()), control: Some("c_2".into()) };
-        assert_eq!(both.key(), b"lethe/1 input=in-1 control=c_2");
-        assert_eq!(Provenance::read(Some(&both.key())), both);
+        let ids =
+            Provenance { input: Some("in-1".into()), control: Some("c_2".into()), group: None };
+        assert_eq!(ids.key(), b"lethe/1 input=in-1 control=c_2");
+        assert_eq!(Provenance::read(Some(&ids.key())), ids);
+        let all = Provenance { group: Some("a group=100%".into()), ..ids };
+        assert_eq!(all.key(), b"lethe/1 input=in-1 control=c_2 group=a%20group=100%25");
+        assert_eq!(Provenance::read(Some(&all.key())), all);
         let none = Provenance::default();
         assert_eq!(none.key(), b"lethe/1");
         assert_eq!(Provenance::read(Some(&none.key())), none);

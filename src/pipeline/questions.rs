@@ -1,13 +1,13 @@
 //! What is asked of the workers beside their work: each answers for the partitions that it has.
 //!
 //! Invariants: nothing is written for an answer; a question takes at most a slice of rows of a step, so
-//! that it holds nothing up; what is said of erasures is committed.
+//! that it holds nothing up; what is said of erasures and replays is committed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lethe_engine::ledger::ErasureRow;
+use lethe_engine::ledger::{ErasureRow, ReplayRow};
 use lethe_engine::lifecycle::{Explanation, Forecast};
 use lethe_engine::{Class, ControlRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -45,6 +45,11 @@ pub enum Question {
         /// Its control key.
         control_key: String,
     },
+    /// How far replays are.
+    Replays {
+        /// The control key of one; none: all that are remembered.
+        control_key: Option<String>,
+    },
 }
 
 /// A partition's answer.
@@ -56,6 +61,9 @@ pub enum Answer {
     Forecast(Vec<(String, Forecast)>),
     /// What it did for the erasure, with its control record's offset; none: it does not know it.
     Erasure(Option<(i64, ErasureRow)>),
+    /// Its part of the replays, with the offsets of their first control records, in order. A replay of another
+    /// class is none of its.
+    Replays(Vec<(i64, ReplayRow)>),
 }
 
 /// What a worker answers: for each of its partitions.

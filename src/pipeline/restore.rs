@@ -25,7 +25,7 @@ use super::seam::{
 };
 use super::settings::{STEP_RESTORE_BYTES_MAX, STEP_RESTORE_RECORDS_MAX};
 use super::takeover::Place;
-use super::transaction::Mark;
+use super::transaction::{Mark, REBUILDING};
 use super::worker::Worker;
 
 /// How long a partition is left alone that waits for something of the broker's.
@@ -197,6 +197,13 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     ) -> Result<Option<Place>, Trouble> {
         let Answer { committed, whole, stable } = answer;
         restoring.unanswered = 0;
+        if committed.as_ref().is_some_and(|place| place.metadata == REBUILDING) {
+            return Err(self.disagreement(
+                id,
+                "`lethe rebuild` has begun to put its ledger together and has not ended: let it end, or \
+                 start it again",
+            ));
+        }
         if self.kafka.capabilities().isolation && stable.end < whole.end {
             // An earlier owner's transaction is still open; the broker aborts it in time.
             restoring.not_before = now.monotonic + PAUSE;
@@ -396,7 +403,7 @@ fn apply(restoring: &mut Restoring, record: &LogRecord<'_>) -> Result<Option<i64
             restoring.applied += 1;
             Some(header)
         }
-        Restored::Incomplete | Restored::PassedOver => None,
+        Restored::Incomplete | Restored::PassedOver | Restored::TakenIn => None,
         Restored::Rewind(start) => return Ok(Some(start)),
         Restored::Known => Delta::decode(value).ok().map(|delta| *delta.header()),
     };

@@ -6,19 +6,24 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lethe_state::{Memory, Remedy, StateError, Store};
 
-use super::clock::{HostClock, SystemClock};
+use super::clock::{HostClock, StepBack, SystemClock};
+use super::completion::ReportReader;
+use super::control::ControlLog;
 use super::control_reader::{ControlReader, SettingsCheck, Topic};
 use super::error::PipelineError;
 use super::kafka::RdKafka;
 use super::progress::Progress;
 use super::questions::Questions;
 use super::seam::{Fault, Kafka, Reading, Role};
-use super::settings::{BACKOFF_MAX, BACKOFF_MIN, LAG_EVERY, PipelineSettings};
+use super::settings::{
+    BACKOFF_MAX, BACKOFF_MIN, CLOCK_EVERY, IDLE_WAIT, LAG_EVERY, PipelineSettings, STEP_BACK_MS_MAX,
+};
 use super::shutdown::Shutdown;
 use super::standby::Standby;
 use super::startup::{self, Started};
 use super::worker::{Next, Shared, Worker};
 use crate::telemetry::health::Health;
+use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
 /// What the pipeline is given by the process around it.
@@ -27,6 +32,10 @@ pub struct Surroundings {
     pub health: Arc<Health>,
     /// Told of what is done for each tenant.
     pub tenants: Arc<Tenants>,
+    /// Told of what is reported.
+    pub reports: Arc<Reports>,
+    /// Filled with what tenants and operators said.
+    pub control: Arc<ControlLog>,
     /// Whether the control topic's settings are safe.
     pub settings_check: SettingsCheck,
     /// The wish to stop; a thread that cannot go on has it too.
@@ -53,20 +62,31 @@ pub fn go_on(
     settings: PipelineSettings,
     surroundings: Surroundings,
 ) -> Result<(), PipelineError> {
-    let Surroundings { health, tenants, settings_check: check, shutdown, questions } = surroundings;
+    let Surroundings {
+        health,
+        tenants,
+        reports,
+        control,
+        settings_check: check,
+        shutdown,
+        questions,
+    } = surroundings;
     let settings = Arc::new(settings);
     let (directory, kafka) = started.finish(&settings, &shutdown)?;
     let Some(kafka) = kafka else { return Ok(()) };
     let kafka = Arc::new(kafka);
+    health.is_called(directory.instance());
     let shared = Shared {
-        control: Arc::default(),
+        control,
         health,
         progress: Arc::new(Progress::new(settings.workers, &settings.topics)),
         memory: Arc::new(Memory::new(settings.cache_bytes, settings.write_buffer_bytes)),
         tenants,
+        reports,
         shelf: Arc::default(),
         rejoin: Arc::default(),
         questions,
+        completions: Arc::default(),
         settings,
     };
     tracing::info!(
@@ -87,8 +107,16 @@ pub fn go_on(
             stand_by(kafka, shared, instance.to_owned(), shutdown);
             Ok(())
         });
+        let reports = spawn(scope, "reports".to_owned(), first, move || {
+            read_reports(kafka, shared, shutdown);
+            Ok(())
+        });
         let lag = spawn(scope, "lag".to_owned(), first, move || {
             watch_lag(kafka, &shared.progress, shutdown);
+            Ok(())
+        });
+        let clock = spawn(scope, "clock".to_owned(), first, move || {
+            watch_clock(shutdown);
             Ok(())
         });
         let worker = |number| {
@@ -104,7 +132,7 @@ pub fn go_on(
         workers.into_iter().for_each(join);
         // They may have left the group: then nothing is left for the others to do.
         shutdown.stop();
-        [control, standby, lag].into_iter().for_each(join);
+        [control, standby, reports, lag, clock].into_iter().for_each(join);
     });
     let done = first.take();
     if let Err(PipelineError::State(error)) = &done {
@@ -194,6 +222,25 @@ fn stand_by(kafka: &Arc<RdKafka>, shared: &Shared, instance: String, shutdown: &
     standby.stop();
 }
 
+/// Ends the process where the host's clock is set back. librdkafka waits up to a moment of that clock: its
+/// threads, heartbeats among them, would stand still for as long. A start costs a second, and whatever was
+/// open is aborted by it; a stop would wait for the same threads.
+fn watch_clock(shutdown: &Shutdown) {
+    let clock = SystemClock::default();
+    let mut step = StepBack::since(clock.now());
+    while !shutdown.is_stopping() {
+        shutdown.wait(CLOCK_EVERY);
+        let back_ms = step.look(clock.now());
+        if back_ms > STEP_BACK_MS_MAX {
+            tracing::error!(
+                seconds = back_ms / 1_000,
+                "the host's clock was set back: lethe ends at once, for a start with the new time"
+            );
+            std::process::exit(1);
+        }
+    }
+}
+
 /// Tells how much of the input is not processed yet, also when a worker stands still.
 fn watch_lag(kafka: &RdKafka, progress: &Progress, shutdown: &Shutdown) {
     while !shutdown.is_stopping() {
@@ -241,6 +288,33 @@ fn read_control(
         }
     }
     Ok(())
+}
+
+/// Reads what partitions report of erasures. Where that cannot be done the erasures are carried out all the same,
+/// and only their completion is not reported: it is said, and tried again.
+fn read_reports(kafka: &Arc<RdKafka>, shared: &Shared, shutdown: &Shutdown) {
+    let mut reader = None;
+    let mut wait = BACKOFF_MIN;
+    while !shutdown.is_stopping() {
+        let read = match &mut reader {
+            Some(reader) => ReportReader::step(reader),
+            None => kafka.log(Reading::Following).map(|log| {
+                reader = Some(ReportReader::new(log, Arc::clone(&shared.completions)));
+                true
+            }),
+        };
+        match read {
+            Ok(true) => wait = BACKOFF_MIN,
+            Ok(false) => shutdown.wait(IDLE_WAIT),
+            Err(fault) => {
+                if wait == BACKOFF_MIN {
+                    tracing::warn!("reading which erasures are done: {fault}; trying again");
+                }
+                shutdown.wait(wait);
+                wait = (wait * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
 }
 
 /// The first error of any thread; it stops the others.

@@ -82,6 +82,8 @@ pub trait Kafka {
     type Output: Output<Input = Self::Input>;
     /// A reader of one partition outside of the group.
     type Log: LogReader;
+    /// A reader of a topic that is read again.
+    type Source: Source;
 
     /// What the cluster can do.
     fn capabilities(&self) -> Capabilities;
@@ -101,6 +103,16 @@ pub trait Kafka {
     /// implementation. Without [`Capabilities::delete_records`] it is not called.
     fn remove_before(&self, _role: Role, _partition: i32, _offset: i64) {}
 
+    /// How many members another group has; none: the brokers do not tell.
+    fn members(&self, _group: &str) -> Result<Option<usize>, Fault> {
+        Ok(Some(0))
+    }
+
+    /// Whether the broker has refused to remove records when it was last asked.
+    fn refuses_removals(&self) -> bool {
+        false
+    }
+
     /// Who is in the group and what each has, where the broker tells it and the group is at rest.
     fn roster(&self) -> Result<Option<Roster>, Fault> {
         Ok(None)
@@ -114,6 +126,9 @@ pub trait Kafka {
 
     /// Makes a reader.
     fn log(&self, reading: Reading) -> Result<Self::Log, Fault>;
+
+    /// Makes a reader for replays.
+    fn source(&self) -> Result<Self::Source, Fault>;
 }
 
 /// A group at rest, as its coordinator sees it.
@@ -173,6 +188,9 @@ pub enum Polled<R> {
 
 /// Is given a header's name and value.
 pub type VisitHeader<'a> = &'a mut dyn FnMut(&[u8], Option<&[u8]>);
+
+/// Gives a record's headers to a visitor.
+pub type HeadersOf<'a> = &'a dyn Fn(VisitHeader<'_>);
 
 /// An input record; its value is content.
 pub trait InputRecord {
@@ -441,10 +459,70 @@ pub trait LogReader {
     /// Everything that each log holds: up to the high watermark, with what is still open.
     fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault>;
 
+    /// The offset of the first record of a log that is not older than a time (Unix ms), where the broker tells it; its
+    /// stable end, where there is none.
+    fn since(&mut self, _log: LogId, _at_ms: i64) -> Result<Option<i64>, Fault> {
+        Ok(None)
+    }
+
     /// The id of a topic at this moment, where the broker tells it.
     fn topic_id(&mut self, _role: Role) -> Result<Option<String>, Fault> {
         Ok(None)
     }
+}
+
+/// A partition of a topic that is read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceId {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A topic that is read again, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceTopic {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its id, where the broker tells it.
+    pub id: Option<String>,
+}
+
+/// What a poll of a source brought.
+#[derive(Debug)]
+pub enum Sourced<R> {
+    /// A record.
+    Record(R),
+    /// Everything below this offset that is stable has come.
+    End(i64),
+    /// The position is outside of the partition.
+    OutOfRange,
+    /// Nothing within the time.
+    Nothing,
+}
+
+/// Reads one partition of any topic at a time, outside of the group, `read_committed`.
+pub trait Source {
+    /// A record, borrowed from the reader.
+    type Record<'a>: InputRecord
+    where
+        Self: 'a;
+
+    /// What is known of a topic now; none: it is not there.
+    fn topic(&mut self, name: &str) -> Result<Option<SourceTopic>, Fault>;
+
+    /// What is stable of a partition.
+    fn bounds(&mut self, id: &SourceId) -> Result<Bounds, Fault>;
+
+    /// The offset of the first record of this time (Unix ms) or later; else the stable end.
+    fn offset_at(&mut self, id: &SourceId, time_ms: i64) -> Result<i64, Fault>;
+
+    /// Reads a partition from an offset on, and nothing else any more. Its records come as those of `of`.
+    fn open(&mut self, id: &SourceId, offset: i64, of: PartitionId) -> Result<(), Fault>;
+
+    /// Brings at most one record of the open partition.
+    fn poll(&mut self, wait: Duration) -> Result<Sourced<Self::Record<'_>>, Fault>;
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use super::seam::Role;
 /// How often the ends of the inputs are asked for, to tell the consumer lag; and how often librdkafka
 /// tells its figures.
 pub const LAG_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether the host's clock was set back.
+pub const CLOCK_EVERY: Duration = Duration::from_secs(1);
+/// A step back by less is waited out: heartbeats stop for no longer than half of a session.
+pub const STEP_BACK_MS_MAX: i64 = 5_000;
 /// Records of one batch: bounds the overlay (some 200 bytes each) and the time of one commit.
 pub const BATCH_RECORDS_MAX: usize = 32_768;
 /// Input bytes of one batch: half of the producer's queue, so that a batch never waits for room.
@@ -25,6 +29,8 @@ pub const PRODUCER_QUEUE_RECORDS: u32 = 4 * BATCH_RECORDS_MAX as u32;
 pub const FETCH_QUEUE_KBYTES: u32 = 4 << 10;
 /// What a fetch brings of one partition. Compressed: in memory it is several times as much.
 pub const FETCH_PARTITION_BYTES: u32 = 512 << 10;
+/// The queue of a reader of what is read again: a quarter of a batch, and only while there is a replay.
+pub const SOURCE_QUEUE_KBYTES: u32 = 4 << 10;
 /// Ledger rows that one look may read between records: some 10 ms.
 pub const LOOK_ROWS: usize = 8_192;
 /// Tombstones and audits of one batch: as many as records.
@@ -43,8 +49,11 @@ pub const CLOCK_RECORDS: usize = 64;
 pub const DELTA_PART_BYTES_MAX: usize = 256 << 10;
 /// Snapshot bytes of one transaction: some 20 ms to read, encode and write.
 pub const SNAPSHOT_SLICE_BYTES: usize = 2 << 20;
-/// A snapshot older than this is replaced, because its ledger may have become small since.
-pub const SNAPSHOT_AGE_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+/// A snapshot is replaced in time, because its ledger may have become small since (what ends leaves no
+/// deltas to speak of): not before this.
+pub const SNAPSHOT_AGE_MS_MIN: u64 = 10 * 60 * 1000;
+/// And not before it could have been written at this pace: so much a partition this may cost, at most.
+pub const SNAPSHOT_RENEWAL_BYTES_A_MS: u64 = 256;
 /// How often the length of changelogs is looked at.
 pub const UPKEEP_EVERY: Duration = Duration::from_millis(250);
 /// Rows of books that one look at them reads for the metrics: some milliseconds.
@@ -200,7 +209,8 @@ pub const OUTPUTS: [Role; 10] = [
 ];
 
 /// Every role of a topic that lethe reads for itself.
-pub const LOGS: [Role; 4] = [
+pub const LOGS: [Role; 5] = [
+    Role::Audit,
     Role::Control,
     Role::Changelog(Class::Message),
     Role::Changelog(Class::Profile),

@@ -1,5 +1,7 @@
 //! The end of taking over a partition: its ledger and its position agree, and it may start.
 
+use std::time::Duration;
+
 use lethe_engine::Engine;
 
 use super::clock::{HostClock, Now};
@@ -8,11 +10,14 @@ use super::error::PipelineError;
 use super::partition::{Live, Restoring, Stage};
 use super::provenance::{Provenance, differs};
 use super::restore::PAUSE;
-use super::seam::{Committed, Input, Kafka, PartitionId, Role};
+use super::seam::{Committed, Fault, Input, Kafka, PartitionId, Role};
 use super::settings::Beginning;
 use super::transaction::{Mark, sequence};
 use super::upkeep::Upkeep;
 use super::worker::Worker;
+
+/// How long a partition is left alone whose changelog another group has.
+const OTHER_GROUP_PAUSE: Duration = Duration::from_secs(1);
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// Everything is read: where to start, if all of it agrees.
@@ -25,6 +30,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.close_log(id);
         let Some(goal) = restoring.goal.take() else { return Ok(None) };
         restoring.store.check_whole()?;
+        if let Some(why) = self.other_group(id, restoring)? {
+            self.say(&why);
+            restoring.not_before = now.monotonic + OTHER_GROUP_PAUSE;
+            return Ok(None);
+        }
         let applied = restoring.store.sequence();
         let next = match &goal.committed {
             Some(Committed { offset, metadata }) => match sequence(metadata) {
@@ -81,12 +91,43 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             .or_else(|| (!by_hand).then(|| other_input(before, input.as_ref())).flatten())
             .or_else(|| self.control_gap(&engine, last, now));
         let control = self.control_id(last.and_then(|last| last.provenance.control.as_ref()));
-        let provenance = Provenance { input: input.or_else(|| before.cloned()), control };
+        let group = Some(self.desk.settings.group.clone());
+        let provenance = Provenance { input: input.or_else(|| before.cloned()), control, group };
         // Where nobody says how long the changelog is, it is taken for long.
         let slack = self.desk.settings.changelog_slack_bytes;
         let unknown = Mark { snapshot: None, since: u64::from(applied > 0) * slack };
         let mark = goal.committed.and_then(|place| Mark::read(&place.metadata)).unwrap_or(unknown);
         Ok(Some(Place { next: next.max(bounds.start), engine, provenance, mark, refused }))
+    }
+
+    /// Why the partition must wait: another group has written its changelog, and may go on to do so, which
+    /// nothing would fence.
+    fn other_group(&self, id: PartitionId, restoring: &Restoring) -> Result<Option<String>, Fault> {
+        let own = &self.desk.settings.group;
+        let group = restoring.last.as_ref().and_then(|last| last.provenance.group.as_ref());
+        let Some(group) = group.filter(|group| *group != own) else { return Ok(None) };
+        let members = match self.kafka.members(group)? {
+            Some(0) => {
+                tracing::warn!(
+                    topic = self.desk.settings.topics.input(id.class),
+                    partition = id.partition,
+                    before = group,
+                    "the changelog was another group's, which has no members; this one goes on with it"
+                );
+                return Ok(None);
+            }
+            Some(count) => format!("which has {count} members"),
+            None => {
+                "of which the broker does not tell whether it has members (grant Describe on it)"
+                    .to_owned()
+            }
+        };
+        Ok(Some(format!(
+            "the changelog of {} is that of the group {group}, {members}. One changelog must not have \
+             two groups: this one waits until the other has ended. To process the input twice, give this \
+             group outputs and a changelog of its own ([topics])",
+            self.desk.settings.topics.input(id.class)
+        )))
     }
 
     /// Where a group without a position begins.
@@ -133,8 +174,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             offset = place.next,
             "restored"
         );
-        let (key, upkeep) = (place.provenance.key(), Upkeep::new(place.mark));
-        let live = Live::new(restoring.store, place.engine, key, place.next, upkeep);
+        let upkeep = Upkeep::new(place.mark);
+        let live = Live::new(restoring.store, place.engine, &place.provenance, place.next, upkeep);
         Ok(Stage::Live(Box::new(live)))
     }
 }

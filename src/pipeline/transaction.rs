@@ -28,28 +28,32 @@ pub fn metadata(sequence: u64) -> String {
     format!("{METADATA}{sequence}")
 }
 
+/// What the position of a partition says whose ledger is being put together anew: no delta has this sequence,
+/// so that nothing starts from it.
+pub(super) const REBUILDING: &str = "lethe/1 18446744073709551615 rebuilding";
+
 /// The last whole snapshot on a changelog, and what was written since: the rest of the metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) snapshot: Option<SnapshotMark>,
+pub(crate) struct Mark {
+    pub(crate) snapshot: Option<SnapshotMark>,
     /// Bytes of the deltas since its start.
-    pub(super) since: u64,
+    pub(crate) since: u64,
 }
 
 /// A whole snapshot on a changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SnapshotMark {
+pub(crate) struct SnapshotMark {
     /// The offset of its first record.
-    pub(super) start: i64,
+    pub(crate) start: i64,
     /// When it was closed (Unix ms).
-    pub(super) at_ms: i64,
+    pub(crate) at_ms: i64,
     /// Its records' bytes.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Mark {
     /// The whole metadata.
-    pub(super) fn metadata(&self, sequence: u64) -> String {
+    pub(crate) fn metadata(&self, sequence: u64) -> String {
         let mut text = format!("{} since={}", metadata(sequence), self.since);
         if let Some(SnapshotMark { start, at_ms, bytes }) = self.snapshot {
             text.push_str(&format!(" snapshot={start} at={at_ms} size={bytes}"));
@@ -206,8 +210,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for (class, timestamp_ms) in batch.timestamps {
             self.desk.counters.latency(class, timestamp_ms, now.wall_ms);
         }
-        self.desk.writer.tenants.commit(&self.tenants);
-        self.desk.writer.written = 0;
+        self.desk.writer.committed(&self.tenants, &self.reports);
         self.calm(now);
         Ok(())
     }
@@ -229,8 +232,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
     pub(super) fn abort_batch(&mut self, now: Now, why: &str) -> Result<(), PipelineError> {
         self.trouble(now, why);
         let open = std::mem::take(&mut self.desk.batch).open;
-        self.desk.writer.written = 0;
-        self.desk.writer.tenants.forget();
+        self.desk.writer.forget();
         if open && let Err(fault) = self.desk.output.abort() {
             return self.replace_output(now, &fault.to_string());
         }
@@ -270,8 +272,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.desk.output = self.kafka.output(self.number)?;
         self.output_ready = false;
         self.desk.batch = Batch::default();
-        self.desk.writer.written = 0;
-        self.desk.writer.tenants.forget();
+        self.desk.writer.forget();
         self.desk.counters.unknown.increment(1);
         let ids: Vec<PartitionId> =
             self.desk.live().filter(|(_, live)| live.in_batch()).map(|(id, _)| id).collect();
@@ -335,5 +336,6 @@ mod tests {
         assert_eq!(sequence(&mark.metadata(42)), Some(42));
         assert_eq!(Mark::read(&metadata(42)), None);
         assert_eq!(Mark::read("lethe/1 42 since=x"), None);
+        assert_eq!(sequence(REBUILDING), Some(u64::MAX));
     }
 }

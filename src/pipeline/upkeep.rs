@@ -16,7 +16,7 @@ use super::clock::{HostClock, Now};
 use super::error::PipelineError;
 use super::partition::Live;
 use super::seam::{Appended, Kafka, PartitionId, Role};
-use super::settings::{Portions, SNAPSHOT_AGE_MS_MAX, UPKEEP_EVERY};
+use super::settings::{Portions, SNAPSHOT_AGE_MS_MIN, SNAPSHOT_RENEWAL_BYTES_A_MS, UPKEEP_EVERY};
 use super::transaction::Mark;
 use super::worker::Worker;
 
@@ -68,12 +68,16 @@ impl Upkeep {
         self.mark.snapshot.map_or(0, |snapshot| snapshot.bytes) + self.mark.since + written
     }
 
-    /// How far beyond its measure the changelog is; none: it is within.
-    fn excess(&self, slack: u64, wall_ms: i64) -> Option<u64> {
+    /// How far beyond its measure the changelog is; none: it is within. An old snapshot is replaced where it
+    /// `renews`: where that makes the changelog shorter.
+    fn excess(&self, slack: u64, wall_ms: i64, renews: bool) -> Option<u64> {
         let (bytes, at_ms) =
             self.mark.snapshot.map_or((0, i64::MAX), |snapshot| (snapshot.bytes, snapshot.at_ms));
         let measure = bytes / 2 + slack;
-        let old = wall_ms.saturating_sub(at_ms) > SNAPSHOT_AGE_MS_MAX
+        let age_ms = u64::try_from(wall_ms.saturating_sub(at_ms)).unwrap_or_default();
+        let old = renews
+            && age_ms > SNAPSHOT_AGE_MS_MIN.max(bytes / SNAPSHOT_RENEWAL_BYTES_A_MS)
+            && self.mark.since > 0
             && bytes + self.mark.since > 2 * slack;
         self.mark.since.checked_sub(measure).or_else(|| old.then_some(0))
     }
@@ -172,9 +176,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Ok(());
         }
         let slack = self.desk.settings.changelog_slack_bytes;
+        let renews = self.kafka.capabilities().delete_records && !self.kafka.refuses_removals();
         let long = self.desk.live().filter(|(_, live)| live.started && live.store.sequence() > 0);
-        let excess =
-            long.filter_map(|(id, live)| Some((live.upkeep.excess(slack, now.wall_ms)?, id)));
+        let excess = long
+            .filter_map(|(id, live)| Some((live.upkeep.excess(slack, now.wall_ms, renews)?, id)));
         if let Some((_, id)) = excess.max()
             && let Some((_, live)) = self.desk.live().find(|(live_id, _)| *live_id == id)
         {
@@ -222,7 +227,7 @@ mod tests {
     fn excess(snapshot_bytes: u64, since: u64) -> Option<u64> {
         let snapshot = SnapshotMark { start: 1, at_ms: 0, bytes: snapshot_bytes };
         let mark = Mark { snapshot: Some(snapshot), since };
-        Upkeep::new(mark).excess(SLACK, 1)
+        Upkeep::new(mark).excess(SLACK, 1, true)
     }
 
     #[test]
@@ -235,12 +240,20 @@ mod tests {
 
     #[test]
     fn an_old_snapshot_is_replaced_if_there_is_anything_to_win() {
-        let old = |since| {
-            let snapshot = SnapshotMark { start: 1, at_ms: 0, bytes: 100 * MIB };
+        let of = |mib: u64, since: u64| {
+            let snapshot = SnapshotMark { start: 1, at_ms: 0, bytes: mib * MIB };
             Upkeep::new(Mark { snapshot: Some(snapshot), since })
-                .excess(SLACK, SNAPSHOT_AGE_MS_MAX + 1)
         };
-        assert_eq!(old(1), Some(0));
-        assert_eq!(Upkeep::default().excess(SLACK, i64::MAX), None);
+        let replaced = |mib: u64, since: u64, age_minutes: i64| {
+            of(mib, since).excess(SLACK, age_minutes * 60_000, true) == Some(0)
+        };
+        assert!(replaced(100, 1, 11));
+        assert!(!replaced(100, 1, 9));
+        assert!(!replaced(100, 0, 11), "nothing has happened since");
+        assert!(!replaced(40, 1, 11), "it is short");
+        assert!(!replaced(1_000, 1, 60), "so much in so short a time");
+        assert!(replaced(1_000, 1, 70));
+        assert_eq!(of(100, 1).excess(SLACK, 660_000, false), None, "nothing can be removed");
+        assert_eq!(Upkeep::default().excess(SLACK, i64::MAX, true), None);
     }
 }

@@ -13,12 +13,14 @@ use lethe_state::Memory;
 
 use super::answers::Answering;
 use super::clock::{HostClock, Now, Time};
+use super::completion::{Completions, Looked};
 use super::control::ControlLog;
 use super::desk::{Desk, Trouble};
 use super::error::PipelineError;
 use super::partition::Stage;
 use super::progress::Progress;
 use super::questions::Questions;
+use super::replay::Replays;
 use super::seam::{Fault, Input, Kafka, Output, PartitionId, Polled, Reading, Role};
 use super::settings::{
     BACKOFF_MAX, BACKOFF_MIN, CLOCK_RECORDS, IDLE_WAIT, LEAVE_TIMEOUT, PipelineSettings,
@@ -26,6 +28,7 @@ use super::settings::{
 };
 use super::standby::{Rejoin, Shelf};
 use crate::telemetry::health::Health;
+use crate::telemetry::reports::Reports;
 use crate::telemetry::tenants::Tenants;
 
 /// How often a restore that takes long says how much is left.
@@ -46,12 +49,16 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// What is counted of tenants.
     pub tenants: Arc<Tenants>,
+    /// Told of what is reported.
+    pub reports: Arc<Reports>,
     /// The stores that the standby has.
     pub shelf: Arc<Shelf>,
     /// Which worker is to join the group anew.
     pub rejoin: Arc<Rejoin>,
     /// What the workers are asked beside their work.
     pub questions: Arc<Questions>,
+    /// Which partitions have carried out which erasure.
+    pub completions: Arc<Completions>,
 }
 
 /// When to call [`Worker::step`] again.
@@ -71,11 +78,17 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) health: Arc<Health>,
     pub(super) memory: Arc<Memory>,
     pub(super) tenants: Arc<Tenants>,
+    pub(super) reports: Arc<Reports>,
     pub(super) shelf: Arc<Shelf>,
     rejoin: Arc<Rejoin>,
     pub(super) questions: Arc<Questions>,
+    pub(super) completions: Arc<Completions>,
+    /// Its last look at them.
+    pub(super) completion: Looked,
     /// What it was asked and has not answered yet.
     pub(super) answering: Option<Answering>,
+    /// What it reads again.
+    pub(super) replays: Replays<K::Source>,
     /// It has been given its share of the partitions, be it empty.
     pub(super) given: bool,
     /// It gives up its place in the group, to take one anew, until this moment at the latest.
@@ -135,10 +148,14 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             health: shared.health,
             memory: shared.memory,
             tenants: shared.tenants,
+            reports: shared.reports,
             shelf: shared.shelf,
             rejoin: shared.rejoin,
             questions: shared.questions,
+            completions: shared.completions,
+            completion: Looked::default(),
             answering: None,
+            replays: Replays::default(),
             given: false,
             leaving_until: None,
             progress: shared.progress,
@@ -196,8 +213,12 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         self.refresh_time(now);
         self.take_input(now)?;
         let now = self.clock.now();
+        self.replay_step(now)?;
+        let now = self.clock.now();
         let looked = self.desk.look(now).map(|_| ());
         self.settle(now, looked)?;
+        let completed = self.complete_erasures(now);
+        self.settle(now, completed)?;
         self.keep_changelogs_short(now)?;
         if self.is_due(now) {
             self.finish_batch(now)?;
@@ -279,6 +300,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     fn take_input(&mut self, mut now: Now) -> Result<(), PipelineError> {
         let mut wait = self.wait(now);
+        self.replays.input_empty = false;
         for count in 0..STEP_RECORDS_MAX {
             if count % CLOCK_RECORDS == 0 && count > 0 {
                 now = self.clock.now();
@@ -293,6 +315,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             }
             let event = match self.input.poll(wait) {
                 Ok(Polled::Record(record)) => {
+                    self.replays.pace.live(now.monotonic);
                     // What was said before the record came holds for it: the poll may have waited.
                     let desk = &mut self.desk;
                     let ready =
@@ -302,7 +325,10 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 Ok(Polled::Assigned(ids)) => Some(Event::Assigned(ids)),
                 Ok(Polled::Revoked { partitions, lost }) => Some(Event::Revoked(partitions, lost)),
                 Ok(Polled::OutOfRange) => Some(Event::OutOfRange),
-                Ok(Polled::Nothing) => return Ok(()),
+                Ok(Polled::Nothing) => {
+                    self.replays.input_empty = true;
+                    return Ok(());
+                }
                 Err(fault) => Some(Event::Fault(fault.into())),
             };
             wait = Duration::ZERO;
@@ -328,10 +354,11 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
-        match self.desk.batch.since {
+        let wait = match self.desk.batch.since {
             Some(since) => (since + interval).saturating_sub(now.monotonic).min(IDLE_WAIT),
             None => IDLE_WAIT,
-        }
+        };
+        self.replays.wait(now).map_or(wait, |replays| replays.min(wait))
     }
 
     fn is_due(&self, now: Now) -> bool {

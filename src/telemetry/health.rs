@@ -24,6 +24,7 @@ pub struct Health {
 
 #[derive(Debug)]
 struct State {
+    instance: Option<String>,
     workers: usize,
     joined: BTreeSet<usize>,
     control_read: bool,
@@ -108,6 +109,8 @@ pub enum Readiness {
 /// What there is to show of the health at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The process's name in its group, once it is known.
+    pub instance: Option<String>,
     /// Workers of this process.
     pub workers: usize,
     /// Workers that have been given their share (which may be empty).
@@ -137,6 +140,7 @@ impl Health {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let state = State {
+            instance: None,
             workers,
             joined: BTreeSet::new(),
             control_read: false,
@@ -170,6 +174,11 @@ impl Health {
 
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The process's name in its group.
+    pub fn is_called(&self, instance: &str) {
+        self.lock().instance = Some(instance.to_owned());
     }
 
     /// The control topic has been read to its end.
@@ -288,6 +297,7 @@ impl Health {
         let state = self.lock();
         let restored = state.partitions.values().filter(|share| share.restored);
         Snapshot {
+            instance: state.instance.clone(),
             workers: state.workers,
             workers_joined: state.joined.len(),
             control_read: state.control_read,

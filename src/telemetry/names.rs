@@ -96,10 +96,20 @@ pub const HORIZON_AGE: &str = "lethe_horizon_age_seconds";
 pub const KEPT_RECORDS: &str = "lethe_kept_records";
 /// Holds in force.
 pub const HOLDS: &str = "lethe_holds";
+/// Control records that wait for their time.
+pub const CHANGES_WAITING: &str = "lethe_changes_waiting";
+/// When the first of them comes into force.
+pub const CHANGE_DUE: &str = "lethe_change_due_seconds";
 /// Walks over what a change may have ended.
 pub const SWEEPS: &str = "lethe_sweeps";
 /// The oldest erasure that is not through.
 pub const ERASURE_AGE: &str = "lethe_erasure_age_seconds";
+/// Records that were read again.
+pub const REPLAY_RECORDS: &str = "lethe_replay_records_total";
+/// What replays have still to read.
+pub const REPLAY_REMAINING: &str = "lethe_replay_remaining_records";
+/// Replays that are not through.
+pub const REPLAYS: &str = "lethe_replay_partitions";
 /// Bytes of input.
 pub const INPUT_BYTES: &str = "lethe_input_bytes_total";
 /// Records written.
@@ -306,6 +316,20 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge(HOLDS, &[], "Holds in force."),
     gauge(
+        CHANGES_WAITING,
+        &[],
+        "Control records that wait for their `effective_at`: changes that had to be confirmed (docs/api.md), and \
+         those that named a time themselves.",
+    ),
+    measured(
+        gauge(
+            CHANGE_DUE,
+            &[],
+            "How long it takes until the first of them comes into force; 0: none waits.",
+        ),
+        Unit::Seconds,
+    ),
+    gauge(
         SWEEPS,
         &[],
         "Walks through the ledger that are not through: over what an erasure, the release of a hold or another \
@@ -319,6 +343,23 @@ pub const METRICS: &[Metric] = &[
              process; 0: there is none.",
         ),
         Unit::Seconds,
+    ),
+    counter(
+        REPLAY_RECORDS,
+        &["class", "outcome"],
+        "Records that replays have read, by what became of them (docs/replay.md), those of dry runs included; \
+         its rate is the replays' speed. `ended` counts tombstones and `lost` offsets: neither is a record.",
+    ),
+    gauge(
+        REPLAY_REMAINING,
+        &["class"],
+        "Offsets that the replays of this process's partitions have still to read.",
+    ),
+    gauge(
+        REPLAYS,
+        &["class"],
+        "Replays that are not through, paused ones included, each counted once for each partition of this \
+         process.",
     ),
     counter(
         INPUT_BYTES,

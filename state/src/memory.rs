@@ -2,6 +2,8 @@
 
 use rocksdb::{Cache, WriteBufferManager};
 
+use crate::snapshot::Room;
+
 /// One store's write buffer is at most this part of what all share, so that a busy one can fill a buffer
 /// while the one before it is being flushed, and the others still have room.
 const WRITE_BUFFER_SHARE: usize = 4;
@@ -11,6 +13,9 @@ const WRITE_BUFFER_BYTES_MIN: usize = 1024 * 1024;
 
 /// Larger buffers make look-ups slower (a skip list is searched) and save little.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Which part of the write buffers a restore may fill with deltas that wait for their snapshot.
+const AHEAD_SHARE: usize = 2;
 
 /// The block cache and the write buffers of all stores of a process.
 ///
@@ -22,6 +27,7 @@ pub struct Memory {
     cache: Cache,
     write_buffers: WriteBufferManager,
     write_buffer_bytes: usize,
+    ahead: Room,
     in_step: bool,
 }
 
@@ -35,20 +41,26 @@ impl Memory {
             false,
             cache.clone(),
         );
-        Self { cache, write_buffers, write_buffer_bytes, in_step: false }
+        let ahead = Room::new(write_buffer_bytes / AHEAD_SHARE);
+        Self { cache, write_buffers, write_buffer_bytes, ahead, in_step: false }
     }
 
     /// What RocksDB does on threads of its own is done when a call to a store returns, and it compacts after few
-    /// flushes: for tests whose runs repeat.
+    /// flushes: for tests whose runs repeat. Restores have so much room for deltas that wait for their snapshot.
     #[must_use]
-    pub fn in_step(self) -> Self {
-        Self { in_step: true, ..self }
+    pub fn in_step(self, ahead_bytes: usize) -> Self {
+        Self { in_step: true, ahead: Room::new(ahead_bytes), ..self }
     }
 
     /// Bytes that blocks and write buffers take at the moment.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.cache.get_usage()
+    }
+
+    /// Room for deltas that wait for their snapshot.
+    pub(crate) const fn ahead(&self) -> &Room {
+        &self.ahead
     }
 
     pub(crate) const fn is_in_step(&self) -> bool {

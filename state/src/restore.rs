@@ -19,7 +19,8 @@ impl Store {
     /// until the last is there. After an error the store is as it was before the delta.
     ///
     /// An empty store takes in the first whole snapshot that it meets, and passes over the deltas until then, but
-    /// for those that begin with the first. Any other store passes over snapshots.
+    /// for those that begin with the first; those among the snapshot's records are kept until it is in. Any other
+    /// store passes over snapshots.
     ///
     /// # Panics
     /// If a batch is at hand: a fault of the caller's.
@@ -33,14 +34,25 @@ impl Store {
         if let Some(found) = snapshot::read(record).map_err(refused)? {
             return self.restore_snapshot(found, next_changelog_offset);
         }
-        let applied = self.position.sequence;
-        if applied == 0 {
+        if self.position.sequence == 0 {
             let sequence = Delta::decode(record).map_err(refused)?.header().sequence;
+            if let Some(ingest) = &mut self.ingest {
+                ingest.ahead.keep(record, next_changelog_offset);
+            }
             if self.ingest.is_some() || sequence > 1 {
                 self.passed_over.get_or_insert(sequence);
                 return Ok(Restored::PassedOver);
             }
         }
+        self.restore_delta(record, next_changelog_offset)
+    }
+
+    fn restore_delta(
+        &mut self,
+        record: &[u8],
+        next_changelog_offset: i64,
+    ) -> Result<Restored, StateError> {
+        let applied = self.position.sequence;
         match self.assembly.add(record, applied, &self.forgetting, &self.dir)? {
             Collected::Whole(header, writes) => {
                 let changelog_offset = next_changelog_offset;
@@ -80,7 +92,8 @@ impl Store {
         match record {
             SnapshotRecord::Part { sequence, part: 1, rows } => {
                 self.ingest = None;
-                let mut ingest = Ingest::begin(&self.dir, sequence, next_changelog_offset - 1)?;
+                let start = next_changelog_offset - 1;
+                let mut ingest = Ingest::begin(&self.dir, sequence, start, &self.ahead)?;
                 ingest.add(rows, &self.forgetting)?;
                 self.ingest = Some(ingest);
             }
@@ -99,18 +112,22 @@ impl Store {
             SnapshotRecord::End { sequence, parts, closed } => {
                 let ends = |ingest: &Ingest| ingest.sequence == sequence && ingest.parts == parts;
                 if let Some(ingest) = self.ingest.take().filter(ends) {
-                    return self.take_in(ingest, closed).map(Restored::Rewind);
+                    return self.take_in(ingest, closed, next_changelog_offset);
                 }
             }
         }
         Ok(Restored::PassedOver)
     }
 
-    /// Makes a snapshot that is there whole the store's content. Gives the offset of its first record: the deltas
-    /// behind it are next.
-    fn take_in(&mut self, ingest: Ingest, closed: u64) -> Result<i64, StateError> {
+    /// Makes a snapshot that is there whole the store's content, and applies the deltas among its records.
+    fn take_in(
+        &mut self,
+        ingest: Ingest,
+        closed: u64,
+        next_changelog_offset: i64,
+    ) -> Result<Restored, StateError> {
         let position = Position { sequence: ingest.sequence, changelog_offset: ingest.start };
-        let (files, books) = ingest.finish()?;
+        let (files, books, ahead) = ingest.finish()?;
         let mark = self.db.put_opt(RESTORING_KEY, closed.to_be_bytes(), &options::write());
         mark.map_err(|error| self.failed(error))?;
         self.flush()?;
@@ -126,7 +143,16 @@ impl Store {
         self.incomplete_until = Some(closed);
         self.passed_over = None;
         self.write(Writes::default(), position)?;
-        Ok(position.changelog_offset)
+        for (next_offset, record) in ahead.records() {
+            self.restore_delta(record, next_offset)?;
+        }
+        match ahead.again_from() {
+            Some(offset) => Ok(Restored::Rewind(offset)),
+            None => {
+                self.move_on(next_changelog_offset);
+                Ok(Restored::TakenIn)
+            }
+        }
     }
 
     /// Nothing is to be done about the records before an offset.
@@ -149,8 +175,9 @@ pub enum Restored {
     Known,
     /// It is a part of a snapshot, or a delta that is applied after one.
     PassedOver,
-    /// A snapshot was taken in, which began at this offset: the records from there on are to be read again, for
-    /// the deltas that lie among and behind the snapshot's.
+    /// A snapshot was taken in, with the deltas that lie among its records.
+    TakenIn,
+    /// The same, but there was no room for all of these: the records from this offset on are to be read again.
     Rewind(i64),
 }
 

@@ -18,11 +18,13 @@
 //!
 //! Keys ascend over all parts: they go into sorted files, which the database takes in as they are.
 
+mod ahead;
 mod ingest;
 mod write;
 
 use crate::delta::DeltaError;
 use crate::delta::rows::{RowReader, open_sealed};
+pub(crate) use ahead::{Ahead, Room};
 pub(crate) use ingest::{Ingest, clean, ingest_options};
 pub(crate) use write::write_slice;
 

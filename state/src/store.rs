@@ -17,7 +17,7 @@ use crate::reserved::{
     self, FORMAT_KEY, IDENTITY_KEY, POSITION_KEY, Position, RESTORING_KEY, is_reserved,
 };
 use crate::restore::Assembly;
-use crate::snapshot::{self, Ingest, SnapshotCursor, SnapshotSlice};
+use crate::snapshot::{self, Ingest, Room, SnapshotCursor, SnapshotSlice};
 use crate::{options, scan};
 
 /// How a store keeps up with what is written to it.
@@ -42,6 +42,8 @@ pub struct Store {
     pub(crate) forgetting: Forgetting,
     /// A snapshot that is being taken in.
     pub(crate) ingest: Option<Ingest>,
+    /// For deltas that wait for it.
+    pub(crate) ahead: Room,
     /// The sequence that a snapshot that was taken in needs to be whole.
     pub(crate) incomplete_until: Option<u64>,
     /// The first delta that an empty store had to pass over, because those before it are gone.
@@ -79,6 +81,7 @@ impl Store {
             assembly: Assembly::default(),
             forgetting,
             ingest: None,
+            ahead: memory.ahead().clone(),
             incomplete_until: None,
             passed_over: None,
             background_errors: 0,
@@ -239,6 +242,13 @@ impl Store {
             is_stalled: number(properties::IS_WRITE_STOPPED) > 0
                 || number(properties::ACTUAL_DELAYED_WRITE_RATE) > 0,
         }
+    }
+
+    /// Has what is in the store count as the outcome of the delta with this sequence: of a ledger that was put
+    /// together here, and whose changelog begins with a snapshot of it.
+    pub fn number(&mut self, sequence: u64) -> Result<(), StateError> {
+        let changelog_offset = self.position.changelog_offset;
+        self.write(Writes::default(), Position { sequence, changelog_offset })
     }
 
     /// Begins to write the ledger to its changelog, as of the last delta that is committed.

@@ -21,7 +21,7 @@ use crate::files::{dashboards, list, root, rules, string};
 use crate::tools;
 
 /// Metrics that a healthy process under load leaves at 0.
-const RIGHTLY_ZERO: [&str; 23] = [
+const RIGHTLY_ZERO: [&str; 25] = [
     "lethe_expiry_lag_seconds",
     "lethe_unmatched_events_total",
     "lethe_control_refused_total",
@@ -33,6 +33,8 @@ const RIGHTLY_ZERO: [&str; 23] = [
     "lethe_snapshot_stall_seconds",
     "lethe_kept_records",
     "lethe_holds",
+    "lethe_changes_waiting",
+    "lethe_change_due_seconds",
     "lethe_sweeps",
     "lethe_erasure_age_seconds",
     "lethe_standbys",

@@ -3,9 +3,13 @@
 #![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod alerts;
+mod api;
+mod browser;
 mod chart;
 mod compose;
 mod dashboards;
+mod demo;
 mod files;
 mod live;
+mod page;
 mod tools;

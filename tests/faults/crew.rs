@@ -257,7 +257,7 @@ impl Member {
         match self.state {
             State::Paused(until) if due(until) => self.lethe.go_on(),
             State::Down(until) if due(until) => self.lethe = self.setup.start(),
-            State::Stopping if due(Instant::now()) && !self.lethe.is_running() => {
+            State::Stopping if !self.lethe.is_running() => {
                 self.end_well();
                 self.lethe = self.setup.start();
             }

@@ -14,6 +14,8 @@ use crate::world::{Step, World, content, now, stored, tombstone};
 const TENANTS: usize = 10;
 const TENANTS_IN: usize = 7;
 
+const INPUT: &str = "im.messages";
+
 /// Messages of one put.
 const BATCH: usize = 100;
 
@@ -22,6 +24,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Messages of one load at most: what a slow machine compares in a few seconds.
 const MESSAGES_MAX: usize = 100_000;
+
+/// The number of the first message of a history: behind those of every load.
+const HISTORY_FIRST: usize = 10 * MESSAGES_MAX;
 
 /// The tenants' policies; in force once lethe has read them.
 pub(crate) fn opt_in(world: &World<'_>) {
@@ -41,10 +46,19 @@ pub(crate) fn send_from(world: &World<'_>, first: usize, count: usize) -> Vec<Me
     let mut sent = Vec::new();
     while sent.len() < count {
         let batch = batch(first + sent.len(), BATCH.min(count - sent.len()));
-        send_batch(world, &batch);
+        send_batch(world, INPUT, &batch);
         sent.extend(batch);
     }
     sent
+}
+
+/// Messages of another topic that nobody else sends, and gives them.
+pub(crate) fn history(world: &World<'_>, topic: &str, count: usize) -> Vec<Message> {
+    let messages = batch(HISTORY_FIRST, count);
+    for batch in messages.chunks(BATCH) {
+        send_batch(world, topic, batch);
+    }
+    messages
 }
 
 /// Sends messages until it is told to stop, beside what the case does.
@@ -55,7 +69,7 @@ pub(crate) fn send_beside(world: &World<'_>, case: impl FnOnce()) -> Vec<Message
             let mut sent = Vec::new();
             while !stop.load(Ordering::Relaxed) && sent.len() < MESSAGES_MAX {
                 let batch = batch(sent.len(), BATCH);
-                send_batch(world, &batch);
+                send_batch(world, INPUT, &batch);
                 sent.extend(batch);
                 thread::sleep(PAUSE);
             }
@@ -71,7 +85,7 @@ pub(crate) fn send_beside(world: &World<'_>, case: impl FnOnce()) -> Vec<Message
 /// Sends the same records again.
 pub(crate) fn send_again(world: &World<'_>, messages: &[Message]) {
     for batch in messages.chunks(BATCH) {
-        send_batch(world, batch);
+        send_batch(world, INPUT, batch);
     }
 }
 
@@ -127,11 +141,11 @@ fn batch(first: usize, count: usize) -> Vec<Message> {
     (first..first + count).map(message).collect()
 }
 
-fn send_batch(world: &World<'_>, batch: &[Message]) {
+fn send_batch(world: &World<'_>, topic: &str, batch: &[Message]) {
     let events: Vec<(i32, Vec<u8>)> =
         batch.iter().flat_map(|message| events(world, message)).collect();
     world.put_all(
-        "im.messages",
+        topic,
         events.iter().map(|(partition, value)| Put {
             partition: *partition,
             key: "load",

@@ -4,6 +4,7 @@
 //! lethe where their subject allows it (tenants do not see each other), and have their own where they stop it.
 #![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
+mod audit;
 mod bad_input;
 mod brokers;
 mod changelogs;
@@ -13,6 +14,7 @@ mod disk;
 mod edits;
 mod exactly_once;
 mod holds;
+mod https;
 mod load;
 mod messages;
 mod operators;
@@ -24,8 +26,11 @@ mod privacy;
 mod profiles;
 mod program;
 mod questions;
+mod rebuilds;
+mod replays;
 mod restarts;
 mod rights;
+mod safety;
 mod security;
 mod sharing;
 mod standbys;

@@ -36,10 +36,15 @@ fn ask(world: &World<'_>, args: &[&str]) -> (i32, String, String) {
     verb(PROGRAM, &all)
 }
 
-/// The same, and it is in force everywhere: what it printed.
+/// The same for a change, and it is in force everywhere: what it printed.
 fn in_force(world: &World<'_>, args: &[&str]) -> String {
+    changed(world, &[args, &["--wait"]].concat())
+}
+
+/// The same for a change, of which the world's process counts what it would end.
+fn changed(world: &World<'_>, args: &[&str]) -> String {
     let http = world.lethe().address();
-    done(world, &[args, &["--wait", "--endpoints", &http]].concat())
+    done(world, &[args, &["--endpoints", &http]].concat())
 }
 
 /// The same, and it works: what it printed.
@@ -63,7 +68,7 @@ fn opt_a_tenant_in_and_out(version: Version) {
     world.tell(&message.sent(b"stored"));
     world.expect(STORE, &message.key(), &[content(&message.sent(b"stored"))]);
 
-    let out = done(world, &["policy", "set", "chooser", "--message", "out", "--json"]);
+    let out = changed(world, &["policy", "set", "chooser", "--message", "out", "--json"]);
     let life = [content(&message.sent(b"stored")), tombstone("opted-out")];
     world.expect(STORE, &message.key(), &life);
     let policy = world.records(STORE, &message.key()).remove(1).header("lethe-policy");
@@ -95,14 +100,16 @@ fn do_not_overwrite_each_other(version: Version) {
     let world = WORLDS.on(version);
     done(world, &["hold", "place", "race", "--tenant", "nobody-0"]);
     let place = ["hold", "place", "race", "--replace", "--tenant", "nobody", "--json"];
-    let seen = at(&done(world, &place), "/0/offset").to_string();
+    let seen = at(&changed(world, &place), "/0/offset").to_string();
+    let http = world.lethe().address();
     let wins = std::thread::scope(|scope| {
         let writers: Vec<_> = (1..=4)
             .map(|number| {
-                let (tenant, seen) = (format!("nobody-{number}"), &seen);
+                let (tenant, seen, http) = (format!("nobody-{number}"), &seen, &http);
                 scope.spawn(move || {
                     let place = ["hold", "place", "race", "--replace", "--tenant", &tenant];
-                    ask(world, &[&place[..], &["--if-offset", seen]].concat()).0
+                    let how = ["--if-offset", seen, "--endpoints", http];
+                    ask(world, &[&place[..], &how].concat()).0
                 })
             })
             .collect();
@@ -167,9 +174,9 @@ fn place_and_release_holds(version: Version) {
     assert_eq!(code, 1);
     assert!(errors.contains("case-1"), "{errors}");
 
-    done(world, &["policy", "set", "held", "--message", "out"]);
+    changed(world, &["policy", "set", "held", "--message", "out"]);
     world.expect_settled(STORE, &message.key(), &[content(&message.sent(b"kept"))]);
-    done(world, &["hold", "release", "case-1"]);
+    changed(world, &["hold", "release", "case-1"]);
     let life = [content(&message.sent(b"kept")), tombstone("opted-out")];
     world.expect(STORE, &message.key(), &life);
     assert_eq!(ask(world, &["hold", "release", "never-placed"]).0, 1);

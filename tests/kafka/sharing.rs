@@ -25,6 +25,7 @@ on_both_brokers! {
     a_process_that_was_told_to_stop_keeps_its_place_and_a_drained_one_comes_back_as_new;
     partitions_that_an_input_gained_while_nobody_ran_are_found;
     state_of_partitions_that_have_moved_away_is_removed_in_time;
+    another_group_waits_until_the_one_that_writes_the_changelog_is_gone;
 }
 
 /// lethe, whose sessions outlast every case.
@@ -204,4 +205,28 @@ pub(crate) fn wait_until_both_have_some(world: &World<'_>, second: &Lethe) {
 fn directories(world: &World<'_>) -> usize {
     let entries = fs::read_dir(&world.setup.data).unwrap_or_else(|error| panic!("{error}"));
     entries.flatten().filter(|entry| entry.path().join("CURRENT").exists()).count()
+}
+
+fn another_group_waits_until_the_one_that_writes_the_changelog_is_gone(version: Version) {
+    let world = patient(version, "share.groups", "");
+    load::opt_in(&world);
+    let mut messages = load::send(&world, 100);
+    load::verify(&world, &messages);
+    let mut setup = another(&world, "other");
+    setup.group.push_str("-other");
+    let mut other = setup.start();
+    eventually("the other group to say what it waits for", || {
+        let said = other.said();
+        if said.contains("that of the group") { Ok(()) } else { Err(said) }
+    });
+    messages.extend(load::send_from(&world, 100, 100));
+    load::verify(&world, &messages);
+    drain(&world.lethe());
+    assert!(world.lethe().terminate().success());
+    other.wait_until_ready();
+    let records = || (world.read("store.messages").len(), world.read("transit.messages").len());
+    let before = records();
+    load::send_again(&world, &messages);
+    world.bus.wait_until_processed(&setup.group);
+    assert_eq!(records(), before, "what the first group has processed comes out no second time");
 }

@@ -15,7 +15,7 @@ const TURNS: u32 = 400;
 
 /// A world without faults whose changelogs are too short for a snapshot, after some turns and a stop.
 fn stopped(home: &std::path::Path) -> Rc<World> {
-    let memory = memory();
+    let memory = memory(0);
     let world = |seed| World::new(seed, home, &memory, Loss::Never, false);
     let world = (0..).map(world).find(|world| world.sizes.slack_bytes > 1 << 20).unwrap();
     world.traffic.borrow_mut().begin(&mut world.broker.borrow_mut());

@@ -39,10 +39,14 @@ pub(crate) enum Call {
     LogSnapshot,
     LogStable,
     LogWhole,
+    SourceTopic,
+    SourceBounds,
+    SourceOpen,
+    SourcePoll,
     Clock,
 }
 
-pub(crate) const CALLS: [Call; 26] = [
+pub(crate) const CALLS: [Call; 30] = [
     Call::Join,
     Call::Poll,
     Call::Assign,
@@ -68,13 +72,17 @@ pub(crate) const CALLS: [Call; 26] = [
     Call::LogSnapshot,
     Call::LogStable,
     Call::LogWhole,
+    Call::SourceTopic,
+    Call::SourceBounds,
+    Call::SourceOpen,
+    Call::SourcePoll,
     Call::Clock,
 ];
 
 impl Call {
     /// Calls of which a run has thousands: what strikes by chance would strike there alone.
     fn is_common(self) -> bool {
-        matches!(self, Self::Poll | Self::Clock | Self::LogPoll | Self::Send)
+        matches!(self, Self::Poll | Self::Clock | Self::LogPoll | Self::Send | Self::SourcePoll)
     }
 
     pub(crate) fn is_of_snapshots(self) -> bool {
@@ -86,7 +94,11 @@ impl Call {
 
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
-        if matches!(self, Self::SendEnd | Self::Remove | Self::LogRewind) { 4 } else { 1 }
+        match self {
+            Self::LogRewind => 6,
+            Self::SendEnd | Self::Remove => 4,
+            _ => 1,
+        }
     }
 
     /// What leads to a call that is rare by itself.
@@ -176,8 +188,11 @@ pub(crate) fn applies(fault: Fault, call: Call) -> bool {
                 | Call::Abort
                 | Call::LogOpen
                 | Call::LogRewind
+                | Call::SourceOpen
         ),
-        Fault::Repeat => matches!(call, Call::Poll | Call::LogPoll | Call::LogSnapshot),
+        Fault::Repeat => {
+            matches!(call, Call::Poll | Call::LogPoll | Call::LogSnapshot | Call::SourcePoll)
+        }
         _ => true,
     }
 }

@@ -159,8 +159,10 @@ impl World {
             memory: Arc::clone(&self.memory),
             shelf: Arc::default(),
             tenants: Arc::new(Tenants::new(0)),
+            reports: Arc::default(),
             rejoin: Arc::default(),
             questions: Arc::new(Questions::new(worker_count)),
+            completions: Arc::default(),
         };
         let kafka = shared(SimKafka::new(node.clone(), instance));
         let made = unless_crashed(|| {

@@ -30,6 +30,8 @@ mod traffic;
 mod world;
 
 use std::panic;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -44,6 +46,8 @@ const SEEDS: u64 = 2_000;
 const STRIKES_FROM: u64 = 2_000;
 /// How often every fault has to strike at every step.
 const STRIKES_MIN: u64 = 20;
+/// Fewer ways to break lethe would prove little.
+const MUTATIONS_MIN: usize = 12;
 /// Failures that are shown.
 const SHOWN_MAX: usize = 5;
 
@@ -60,13 +64,13 @@ fn seeds(from: u64, count: u64, mode: Mode) -> (Ran, Vec<(u64, String)>) {
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                let memory = run::memory();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + count {
                         return;
                     }
                     let dir = home.path().join(seed.to_string());
+                    let memory = run::memory(seed);
                     let ran = panic::catch_unwind(|| run(seed, &dir, &memory, mode));
                     let _ = std::fs::remove_dir_all(&dir);
                     let mut total = total.lock().unwrap();
@@ -213,5 +217,31 @@ fn struck_everywhere(ran: &Ran, seeds: u64) {
             let count = ran.strikes.get(&(call, fault)).copied().unwrap_or_default();
             assert!(count >= STRIKES_MIN, "{fault:?} struck only {count} times at {call:?}");
         }
+    }
+}
+
+/// The ways in which `scripts/mutations` breaks lethe are of the code as it is: one that no longer applies tests
+/// nothing.
+#[test]
+fn every_mutation_applies_to_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tree = tempfile::tempdir().unwrap();
+    for part in ["engine/src", "state/src", "src/pipeline"] {
+        let to = tree.path().join(part);
+        std::fs::create_dir_all(&to).unwrap();
+        let copied =
+            Command::new("cp").arg("-r").arg(root.join(part).join(".")).arg(&to).status().unwrap();
+        assert!(copied.success());
+    }
+    let patches = std::fs::read_dir(root.join("tests/simulation/mutations")).unwrap();
+    let mut patches: Vec<_> = patches.map(|patch| patch.unwrap().path()).collect();
+    patches.sort();
+    assert!(patches.len() > MUTATIONS_MIN);
+    for patch in patches {
+        let mut git = Command::new("git");
+        // Not the repository that the directory may lie in.
+        git.arg("apply").arg(&patch).current_dir(tree.path()).env("GIT_DIR", tree.path());
+        let applied = git.output().unwrap();
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lethe::pipeline::seam::{PartitionId, Role};
+use lethe::pipeline::settings::Topics;
 use lethe_engine::Class;
 use lethe_proto::v1;
 use lethe_test_support::event::{self, Message};
@@ -55,6 +56,35 @@ pub(crate) enum Said {
     Other,
 }
 
+/// What was asked to be read again.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Its number is its id.
+    pub(crate) number: usize,
+    /// Of which class; none: the dead letters, for all.
+    pub(crate) class: Option<Class>,
+    pub(crate) tenant: Option<&'static str>,
+    pub(crate) refresh: bool,
+    paused: bool,
+    pub(crate) cancelled: bool,
+}
+
+impl Asked {
+    fn key(&self) -> String {
+        format!("replay/{}", self.number)
+    }
+
+    fn value(&self) -> String {
+        let topics = Topics::default();
+        let source = self.class.map_or(topics.dead_letters.as_str(), |class| topics.input(class));
+        let mode = if self.refresh { "refresh" } else { "missing" };
+        let tenants =
+            self.tenant.map_or(String::new(), |name| format!(", \"tenants\": [\"{name}\"]"));
+        let paused = self.paused;
+        format!("{{\"source\": \"{source}\", \"mode\": \"{mode}\", \"paused\": {paused}{tenants}}}")
+    }
+}
+
 #[derive(Clone)]
 struct Sent {
     id: PartitionId,
@@ -79,7 +109,12 @@ pub(crate) struct Traffic {
     pub(crate) begun: i64,
     /// Every control record.
     pub(crate) said: Vec<(i64, Said)>,
+    /// Everything that was asked to be read again.
+    pub(crate) replays: Vec<Asked>,
 }
+
+/// So many replays a run has at most: each is a pass over all that is there.
+const REPLAYS_MAX: usize = 6;
 
 fn partition(class: Class, partition: i32) -> PartitionId {
     PartitionId { class, partition }
@@ -104,6 +139,7 @@ impl Traffic {
             stood_still: false,
             begun: 0,
             said: Vec::new(),
+            replays: Vec::new(),
         }
     }
 
@@ -136,6 +172,50 @@ impl Traffic {
         if self.flip_in {
             self.flip(broker);
         }
+        for at in 0..self.replays.len() {
+            if self.replays[at].paused && !self.replays[at].cancelled {
+                self.replays[at].paused = false;
+                self.say_of(broker, at);
+            }
+        }
+    }
+
+    /// Somebody asks for a replay, or changes one.
+    fn replay(&mut self, broker: &mut Broker) {
+        let count = self.replays.len();
+        if count == 0 || (count < REPLAYS_MAX && self.random.chance(1, 2)) {
+            let message = Some(Class::Message);
+            let classes =
+                [message, message, message, Some(Class::Profile), Some(Class::Config), None];
+            let class = self.random.pick(&classes);
+            self.replays.push(Asked {
+                number: count,
+                class,
+                tenant: self.random.pick(&[None, None, Some(KEEP)]),
+                refresh: class.is_some() && self.random.chance(1, 2),
+                paused: false,
+                cancelled: false,
+            });
+            return self.say_of(broker, count);
+        }
+        let at = self.random.below(count);
+        let asked = &mut self.replays[at];
+        if asked.cancelled {
+            return;
+        }
+        if self.random.chance(1, 4) {
+            asked.cancelled = true;
+        } else {
+            asked.paused = !asked.paused;
+        }
+        self.say_of(broker, at);
+    }
+
+    fn say_of(&mut self, broker: &mut Broker, at: usize) {
+        let asked = &self.replays[at];
+        let (key, value) = (asked.key(), asked.value());
+        let value = (!asked.cancelled).then_some(value);
+        self.say(broker, Said::Other, &key, value.as_deref());
     }
 
     fn say(&mut self, broker: &mut Broker, said: Said, key: &str, value: Option<&str>) {
@@ -161,9 +241,10 @@ impl Traffic {
 
     /// Somebody writes to the control topic.
     pub(crate) fn control(&mut self, broker: &mut Broker) {
-        match self.random.below(6) {
+        match self.random.below(10) {
             0..=2 => self.flip(broker),
             3 | 4 => self.hold(broker),
+            5..=8 => self.replay(broker),
             _ => self.say(broker, Said::Invalid, "tenant/keep", Some("{\"message\": 1}")),
         }
     }

@@ -68,10 +68,20 @@ impl Line {
         self.floor.map_or(NOTHING_MS, |floor| floor.time_ms)
     }
 
-    /// Draws a floor; one that lies higher stays. The horizon follows.
+    /// Draws a floor; one that lies higher stays. The horizon follows. What an earlier one has ended, ended by that one.
     pub fn raise_floor(&mut self, floor: Floor) {
         if floor.time_ms > self.floor_ms() {
-            self.floor = Some(floor);
+            self.floor = Some(match self.floor {
+                // Nothing has come since.
+                Some(before) if self.latest_ms <= before.time_ms => {
+                    Floor { time_ms: floor.time_ms, ..before }
+                }
+                // The horizon lies where it does because of the one before: nothing has aged since.
+                Some(before) if floor.aged_ms <= before.time_ms => {
+                    Floor { aged_ms: before.aged_ms, ..floor }
+                }
+                Some(_) | None => floor,
+            });
         }
         self.horizon_ms = self.horizon_ms.max(floor.time_ms);
     }
@@ -229,6 +239,21 @@ mod tests {
         ];
         assert_eq!(value, golden);
         assert_eq!(Books::read(&value).unwrap(), books);
+    }
+
+    #[test]
+    fn what_a_floor_has_ended_ended_by_that_one() {
+        let floor = |time_ms, aged_ms, reason| Floor { time_ms, aged_ms, reason, policy: None };
+        let mut line = Line { latest_ms: 7, ..Line::default() };
+        line.raise_floor(floor(9, 2, Reason::OptedOut));
+        line.raise_floor(floor(12, 9, Reason::Ended));
+        assert_eq!(line.floor, Some(floor(12, 2, Reason::OptedOut)), "nothing came meanwhile");
+        line.latest_ms = 15;
+        line.raise_floor(floor(16, 12, Reason::Ended));
+        assert_eq!(line.floor, Some(floor(16, 2, Reason::Ended)));
+        line.latest_ms = 20;
+        line.raise_floor(floor(21, 19, Reason::OptedOut));
+        assert_eq!(line.floor, Some(floor(21, 19, Reason::OptedOut)), "some have aged");
     }
 
     #[test]

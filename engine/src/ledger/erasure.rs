@@ -41,12 +41,16 @@ pub struct ErasureRow {
     pub withdrawn: bool,
     /// When its sweep was through (Unix ms); none: it is under way.
     pub done_at_ms: Option<i64>,
+    /// It has been said that every partition is through: in the one partition that says so.
+    pub completed: bool,
     /// What the sweep has found so far.
     pub counts: ErasureCounts,
 }
 
-/// The layout of the row's bytes; a further one gets a further number.
-const LAYOUT: u8 = 1;
+/// The layout of the row's bytes; a further one gets a further number. The first one did not know whether it was
+/// completed: nobody said so.
+const LAYOUT: u8 = 2;
+const LAYOUT_1: u8 = 1;
 
 impl ErasureRow {
     /// Writes it as a row's value.
@@ -58,6 +62,7 @@ impl ErasureRow {
         push_i64(value, self.written_at_ms);
         push_i64(value, self.at_ms);
         value.push(u8::from(self.withdrawn));
+        value.push(u8::from(self.completed));
         push_optional_i64(value, self.done_at_ms);
         for count in [self.counts.ended, self.counts.held, self.counts.minimum] {
             push_u64(value, count);
@@ -69,7 +74,8 @@ impl ErasureRow {
     /// Reads it from a row's value.
     pub fn read(value: &[u8]) -> Result<Self, Corrupt> {
         let mut reader = Reader::new(value, "erasure");
-        if reader.byte()? != LAYOUT {
+        let layout = reader.byte()?;
+        if !matches!(layout, LAYOUT | LAYOUT_1) {
             return Err(Corrupt("an erasure of an unknown layout"));
         }
         let row = Self {
@@ -78,6 +84,7 @@ impl ErasureRow {
             written_at_ms: reader.i64()?,
             at_ms: reader.i64()?,
             withdrawn: reader.byte()? != 0,
+            completed: layout != LAYOUT_1 && reader.byte()? != 0,
             done_at_ms: reader.optional_i64()?,
             counts: ErasureCounts {
                 ended: reader.u64()?,
@@ -109,13 +116,16 @@ mod tests {
             written_at_ms: 5,
             at_ms: 6,
             withdrawn: true,
+            completed: true,
             done_at_ms: Some(7),
             counts,
         };
         let mut value = Vec::new();
         row.write(&mut value);
-        let golden = b"\x01\x09erasure/1\x02{}\x0a\x0c\x01\x01\x0e\x01\x02\x03\x01\x04\x01\x08";
+        let golden = b"\x02\x09erasure/1\x02{}\x0a\x0c\x01\x01\x01\x0e\x01\x02\x03\x01\x04\x01\x08";
         assert_eq!(value, golden);
         assert_eq!(ErasureRow::read(&value).unwrap(), row);
+        let first = b"\x01\x09erasure/1\x02{}\x0a\x0c\x01\x01\x0e\x01\x02\x03\x01\x04\x01\x08";
+        assert_eq!(ErasureRow::read(first).unwrap(), ErasureRow { completed: false, ..row });
     }
 }

@@ -9,6 +9,8 @@ use super::Corrupt;
 pub mod tag {
     /// An alarm: deadline, then the home of the record that is to be judged.
     pub const ALARM: u8 = b'A';
+    /// The ledger was put together from the outputs: up to where the input is past.
+    pub const REBUILT: u8 = b'B';
     /// A conversation with a horizon of its own: tenant, conversation.
     pub const CONVERSATION: u8 = b'C';
     /// A control record that waits: effective time, control key.
@@ -23,6 +25,8 @@ pub mod tag {
     pub const PARTITION: u8 = b'M';
     /// The newest version of a profile or config item: tenant, id.
     pub const LATEST: u8 = b'N';
+    /// A message that had ended when the ledger was put together: tenant, id.
+    pub const OVER: u8 = b'O';
     /// The last valid control record of a key, and a waiting one: control key.
     pub const CONTROL: u8 = b'P';
     /// A recipient who has a message: the message's home, then a hash.
@@ -36,6 +40,10 @@ pub mod tag {
     pub const VERSION: u8 = b'V';
     /// An erasure: its control record's offset.
     pub const ERASURE: u8 = b'X';
+    /// A replay: its first control record's offset.
+    pub const REPLAY: u8 = b'Y';
+    /// A record that a replay has emitted, or would have: the replay's number, then a hash.
+    pub const REPLAYED: u8 = b'Z';
 }
 
 /// Where a time that no row can reach is written: after every valid time (the year 9999 and its end).
@@ -109,6 +117,12 @@ pub fn push_part(text: &mut String, part: &str) {
     }
 }
 
+/// Reads an id that [`push_part`] wrote.
+#[must_use]
+pub fn read_part(part: &str) -> String {
+    part.replace("%2F", "/").replace("%25", "%")
+}
+
 /// Writes the start that all rows of a tenant in one family share.
 pub fn prefix(tag: u8, tenant: &str, key: &mut Vec<u8>) {
     key.clear();
@@ -122,7 +136,7 @@ pub fn at_time(tag: u8, tenant: &str, time_ms: i64, key: &mut Vec<u8>) {
     push_time(key, time_ms);
 }
 
-/// Writes the key of a row of a tenant and one further part ([`tag::LATEST`], [`tag::CONVERSATION`]).
+/// Writes the key of a row of a tenant and one further part ([`tag::LATEST`], [`tag::OVER`], [`tag::CONVERSATION`]).
 pub fn of_tenant(tag: u8, tenant: &str, part: &str, key: &mut Vec<u8>) {
     prefix(tag, tenant, key);
     key.extend_from_slice(part.as_bytes());

@@ -28,6 +28,12 @@ impl Latest {
         Self { newest_ms, removed, stored_ms: None, transit_ms: None, plain_ms: None, beside: 0 }
     }
 
+    /// Whether no content of it is on a topic.
+    #[must_use]
+    pub const fn is_nowhere(&self) -> bool {
+        self.stored_ms.is_none() && self.transit_ms.is_none() && self.beside == 0
+    }
+
     /// The live version of a storage.
     #[must_use]
     pub const fn live_ms(&self, storage: Storage) -> Option<i64> {

@@ -17,6 +17,8 @@ mod erasure;
 pub mod key;
 mod latest;
 mod reason;
+mod rebuilt;
+mod replay;
 mod sweep;
 
 pub use books::{Books, Floor, Line, NOTHING_MS};
@@ -25,6 +27,8 @@ pub use conversation::Conversation;
 pub use entry::{Entry, RECIPIENTS_INLINE_MAX, State};
 pub use erasure::{ErasureCounts, ErasureRow};
 pub use latest::Latest;
+pub use rebuilt::{Rebuilt, read_over, write_over};
+pub use replay::{REPLAY_OUTCOMES, ReplayCounts, ReplayRange, ReplayRow, ReplayStatus};
 pub use sweep::Sweep;
 
 /// Up to which time a tenant's rows are forgotten, if this is the row of its books: the tenant's bytes
@@ -53,6 +57,7 @@ pub fn forget(key: &[u8], value: &[u8], line_of: &dyn Fn(&[u8]) -> i64) -> bool 
             .ok()
             .filter(|latest| latest.beside == 0)
             .map(|latest| latest.newest_ms),
+        Some(&key::tag::OVER) => read_over(value).ok(),
         _ => None,
     };
     time_ms.is_some_and(|time_ms| time_ms <= line_of(tenant))

@@ -355,7 +355,7 @@ impl<L: Ledger> Case<'_, L> {
 }
 
 /// Under which key a version is on its topic.
-fn under(latest: &Latest, storage: Storage, time_ms: i64) -> Under {
+pub(super) fn under(latest: &Latest, storage: Storage, time_ms: i64) -> Under {
     match storage {
         Storage::Stored if latest.plain_ms != Some(time_ms) => Under::Version(time_ms),
         Storage::Stored | Storage::Transit => Under::Plain,

@@ -3,10 +3,10 @@
 //! Invariant: every removal passes [`Case::gate`] or [`crate::policy::verdict()`], where holds and minimum are checked at that moment.
 
 use crate::ledger::key::{self, Home, tag};
-use crate::ledger::{Books, Conversation, Entry, Ledger, State};
-use crate::lifecycle::Effects;
+use crate::ledger::{Books, Conversation, Entry, Ledger, Rebuilt, State};
 use crate::lifecycle::effect::{PolicyOffset, Tags, Under};
 use crate::lifecycle::newest::Newest;
+use crate::lifecycle::{Effects, Origin};
 use crate::policy::duration::SECOND_MS;
 use crate::policy::{
     End, Facts, Keep, Reason, Rules, TenantErasures, TenantHolds, View, conversation_of,
@@ -31,6 +31,10 @@ pub(super) struct Desk {
     pub(super) stopped: bool,
     /// No look has anything to do before (Unix ms); none: nothing waits.
     pub(super) wake_ms: Option<i64>,
+    /// The ledger was put together from the outputs.
+    pub(super) rebuilt: Option<Rebuilt>,
+    /// Where the event at hand was read.
+    pub(super) origin: Origin,
     /// Tenants whose books are to be written.
     pub(super) dirty: Vec<String>,
     /// A buffer for keys.

@@ -125,6 +125,12 @@ impl Engine {
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
         let offset = record.offset;
+        if *subject == Subject::Replay
+            && let Some(why) = Self::refuses_replay(&control, record.body.as_deref())
+        {
+            effects.audit(control_key, Audit::ControlRefused { offset, why });
+            return Ok(());
+        }
         let statement = match &record.body {
             Some(body) => {
                 let parsed = subject.statement(body);
@@ -172,6 +178,10 @@ impl Engine {
                     Some(Statement::Hold(hold)) => Some((hold, offset)),
                     _ => None,
                 };
+                audit = match &hold {
+                    Some(_) => Audit::HoldInForce { offset },
+                    None => Audit::HoldReleased { offset },
+                };
                 self.change_hold(ledger, control_key, hold, now_ms, effects)?;
             }
             (Subject::Erasure, statement) => {
@@ -181,7 +191,9 @@ impl Engine {
                 };
                 self.change_erasure(ledger, control_key, before, erasure, &record, at_ms, effects)?;
             }
-            (Subject::Replay, _) => audit = Audit::ControlNotInForce { offset },
+            (Subject::Replay, _) => {
+                self.change_replay(ledger, control_key, &record, now_ms, effects)?;
+            }
         }
         effects.audit(control_key, audit);
         Ok(())
@@ -245,7 +257,7 @@ impl<L: Ledger> Case<'_, L> {
         offset: i64,
         set: impl FnOnce(&mut crate::policy::Rules),
     ) -> Result<(), L::Error> {
-        self.carry_out_end(at_ms);
+        self.carry_out_end(at_ms)?;
         self.close(at_ms)?;
         let before = self.tenant.rules.clone();
         set(&mut self.tenant.rules);
@@ -301,13 +313,13 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     /// Writes down what has ended under the policies of this moment, as of a time.
-    fn close(&mut self, at_ms: i64) -> Result<(), L::Error> {
+    pub(super) fn close(&mut self, at_ms: i64) -> Result<(), L::Error> {
         self.close_conversations(at_ms)?;
         self.close_lines(at_ms);
         Ok(())
     }
 
-    pub(super) fn close_lines(&mut self, at_ms: i64) {
+    fn close_lines(&mut self, at_ms: i64) {
         let mut view = self.view(None);
         view.now_ms = at_ms;
         let stored_ms = view.horizon_ms(Storage::Stored);
@@ -390,7 +402,7 @@ impl<L: Ledger> Case<'_, L> {
         if self.class != Class::Message {
             return Ok(());
         }
-        self.carry_out_end(at_ms);
+        self.carry_out_end(at_ms)?;
         let before = self.conversation(conversation)?;
         let mut row_key = Vec::new();
         key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);

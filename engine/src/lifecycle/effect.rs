@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::Storage;
-use crate::ledger::ErasureCounts;
+use crate::ledger::{ErasureCounts, ReplayRow};
 use crate::policy::{End, Reason};
 
 /// What became of an input record; the `outcome` label of `lethe_records_total`.
@@ -82,6 +82,47 @@ pub enum Effect<'a> {
         /// What is reported.
         what: Audit,
     },
+    /// Report to `lethe.audit` that a replay has come to its end in this partition.
+    Replayed {
+        /// The key of its control record.
+        key: &'a str,
+        /// The offset of its first control record.
+        offset: i64,
+        /// What it did.
+        row: &'a ReplayRow,
+    },
+    /// Emit a null value under a reserved key: a replay in mode `refresh` begins or ends.
+    Marker {
+        /// On which of the class's two topics.
+        storage: Storage,
+        /// The reserved key: `lethe:replay/<id>`.
+        key: &'a str,
+        /// Which of them.
+        mark: Mark,
+    },
+}
+
+/// What a marker of a replay says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// What is live follows.
+    Begin,
+    /// All of it has come.
+    End,
+    /// The rest will not come.
+    Cancelled,
+}
+
+impl Mark {
+    /// The header's value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::End => "end",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// What is reported to `lethe.audit` of control records.
@@ -106,9 +147,14 @@ pub enum Audit {
         /// What is wrong with it, without its content.
         why: &'static str,
     },
-    /// A control record is valid, but this version does not act on its kind.
-    ControlNotInForce {
-        /// Its offset.
+    /// A hold is in force from now on.
+    HoldInForce {
+        /// Its control record.
+        offset: i64,
+    },
+    /// A hold is released.
+    HoldReleased {
+        /// The control record that withdrew it.
         offset: i64,
     },
     /// An erasure has been carried out in this partition.
@@ -136,7 +182,8 @@ impl Audit {
             Self::ControlInForce { .. }
             | Self::ControlWaiting { .. }
             | Self::ControlRefused { .. }
-            | Self::ControlNotInForce { .. }
+            | Self::HoldInForce { .. }
+            | Self::HoldReleased { .. }
             | Self::TenantEnded { .. } => false,
         }
     }
@@ -151,6 +198,9 @@ pub(crate) enum Under {
     Version(i64),
 }
 
+/// Keys that begin like this are lethe's own.
+const RESERVED: &str = "lethe:";
+
 /// The effects of a batch, in order, in buffers that are used again.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -159,13 +209,28 @@ pub struct Effects {
     list: Vec<(Kind, usize)>,
     /// Early events that found nothing to act on until the transit limit had passed.
     unmatched: u64,
+    /// The replays that came to their ends, with their offsets: seldom, so apart.
+    replayed: Vec<(i64, ReplayRow)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Content { storage: Storage, tags: Tags },
-    Tombstone { storage: Storage, reason: Reason, policy: PolicyOffset },
+    Content {
+        storage: Storage,
+        tags: Tags,
+    },
+    Tombstone {
+        storage: Storage,
+        reason: Reason,
+        policy: PolicyOffset,
+    },
     Audit(Audit),
+    /// Which of those that came to their ends.
+    Replayed(usize),
+    Marker {
+        storage: Storage,
+        mark: Mark,
+    },
 }
 
 impl Effects {
@@ -173,6 +238,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.keys.clear();
         self.list.clear();
+        self.replayed.clear();
         self.unmatched = 0;
     }
 
@@ -197,16 +263,21 @@ impl Effects {
     /// The effects, in order.
     pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
         let mut start = 0;
-        self.list.iter().map(move |&(kind, end)| {
+        self.list.iter().filter_map(move |&(kind, end)| {
             let key = self.keys.get(start..end).unwrap_or_default();
             start = end;
-            match kind {
+            Some(match kind {
                 Kind::Content { storage, tags } => Effect::Content { storage, key, tags },
                 Kind::Tombstone { storage, reason, policy } => {
                     Effect::Tombstone { storage, key, reason, policy }
                 }
                 Kind::Audit(what) => Effect::Audit { key, what },
-            }
+                Kind::Replayed(number) => {
+                    let (offset, row) = self.replayed.get(number)?;
+                    Effect::Replayed { key, offset: *offset, row }
+                }
+                Kind::Marker { storage, mark } => Effect::Marker { storage, key, mark },
+            })
         })
     }
 
@@ -236,6 +307,24 @@ impl Effects {
     pub(crate) fn audit(&mut self, key: &str, what: Audit) {
         self.keys.push_str(key);
         self.list.push((Kind::Audit(what), self.keys.len()));
+    }
+
+    pub(crate) fn replayed(&mut self, offset: i64, row: &ReplayRow) {
+        self.keys.push_str(&row.control_key);
+        self.list.push((Kind::Replayed(self.replayed.len()), self.keys.len()));
+        self.replayed.push((offset, row.clone()));
+    }
+
+    pub(crate) fn marker(&mut self, storage: Storage, control_key: &str, mark: Mark) {
+        self.keys.push_str(RESERVED);
+        self.keys.push_str(control_key);
+        self.list.push((Kind::Marker { storage, mark }, self.keys.len()));
+    }
+
+    /// How many tombstones are among the effects from one on.
+    pub(crate) fn tombstones_from(&self, first: usize) -> u64 {
+        let list = self.list.iter().skip(first);
+        list.filter(|(kind, _)| matches!(kind, Kind::Tombstone { .. })).count() as u64
     }
 
     pub(crate) fn count_unmatched(&mut self) {

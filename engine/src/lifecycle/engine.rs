@@ -1,16 +1,16 @@
 //! The lifecycle of one partition: its cache, and the way from an event to a decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::quality::FixedState;
 
 use super::case::{Case, Desk, Requests, Tenant};
-use super::event::Event;
+use super::event::{Event, Origin};
 use super::look::first_time_ms;
 use super::newest::Newest;
 use super::{Effects, Outcome};
 use crate::ledger::key::{self, push_part, tag};
-use crate::ledger::{Books, Control, Corrupt, Ledger, Rows};
+use crate::ledger::{Books, Control, Corrupt, Ledger, Rebuilt, Rows};
 use crate::policy::{Erasures, Holds, Rules, Statement, Subject};
 use crate::{Class, Storage};
 
@@ -35,6 +35,10 @@ pub struct Engine {
     pub(super) holds: Holds,
     /// The erasures in force, and those that were withdrawn while they were carried out.
     pub(super) erasures: Erasures,
+    /// Those that are not completed, by offset, and when they were written (Unix ms).
+    pub(super) uncompleted: BTreeMap<i64, i64>,
+    /// The first control offsets of the replays about which something may be left to do, in order.
+    pub(super) replays: Vec<i64>,
     /// Every record of the control topic below has been applied.
     pub(super) control_offset: i64,
     /// The control topic is not trusted.
@@ -57,6 +61,8 @@ impl Engine {
             id: String::new(),
             holds: Holds::new(class),
             erasures: Erasures::new(class),
+            uncompleted: BTreeMap::new(),
+            replays: Vec::new(),
             control_offset: 0,
             suspended: false,
             waiting_ms: None,
@@ -64,8 +70,10 @@ impl Engine {
             partition_dirty: false,
         };
         engine.read_partition(ledger)?;
+        engine.read_rebuilt(ledger)?;
         engine.read_holds(ledger)?;
         engine.read_erasures(ledger)?;
+        engine.read_replays(ledger)?;
         engine.waiting_ms = first_time_ms(ledger, tag::WAITING)?;
         engine.desk.stopped = engine.is_stopped();
         engine.desk.wake_ms = engine.next_wake_ms(ledger)?;
@@ -90,6 +98,12 @@ impl Engine {
         self.holds.len()
     }
 
+    /// How far a ledger had come in whose place this one was put together; none: it is the first.
+    #[must_use]
+    pub fn rebuilt(&self) -> Option<&Rebuilt> {
+        self.desk.rebuilt.as_ref()
+    }
+
     /// When the next look is due (Unix ms), if anything is.
     #[must_use]
     pub fn wake_ms(&self) -> Option<i64> {
@@ -101,12 +115,14 @@ impl Engine {
         &mut self,
         ledger: &mut L,
         event: &Event<'_>,
+        origin: Origin,
         now_ms: i64,
         effects: &mut Effects,
     ) -> Result<Outcome, L::Error> {
         if self.waiting_ms.is_some_and(|waiting_ms| waiting_ms <= now_ms) {
             self.activate(ledger, now_ms, now_ms, effects)?;
         }
+        self.desk.origin = origin;
         let mut id = std::mem::take(&mut self.id);
         id.clear();
         let outcome = match event {
@@ -115,13 +131,13 @@ impl Engine {
                 id.push('/');
                 push_part(&mut id, event.message);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end(now_ms);
+                case.carry_out_end(now_ms)?;
                 case.message(event.sent_at_ms, &id, &event.action)
             }
             Event::Profile(event) | Event::Config(event) => {
                 push_part(&mut id, event.id);
                 let mut case = self.case(ledger, event.tenant, now_ms, effects)?;
-                case.carry_out_end(now_ms);
+                case.carry_out_end(now_ms)?;
                 case.version(event.updated_at_ms, &id, event.action)
             }
         };
@@ -214,11 +230,16 @@ impl Engine {
         let books = if known { Books::read(&value)? } else { Books::default() };
         let mut rules = Rules::unknown(self.class);
         let choice = Subject::Tenant(name.to_owned());
-        if let Some((Statement::Tenant(choice), offset)) = self.in_force(ledger, &choice)? {
-            rules.choose(Some(&choice), Some(offset));
+        match self.in_force(ledger, &choice)? {
+            Some((Some(Statement::Tenant(choice)), offset)) => {
+                rules.choose(Some(&choice), Some(offset));
+            }
+            // It was withdrawn: by that record the tenant is out.
+            Some((_, offset)) => rules.choose(None, Some(offset)),
+            None => {}
         }
         let terms = Subject::Terms(name.to_owned());
-        if let Some((Statement::Terms(terms), offset)) = self.in_force(ledger, &terms)? {
+        if let Some((Some(Statement::Terms(terms)), offset)) = self.in_force(ledger, &terms)? {
             rules.terms = terms;
             rules.terms_policy = Some(offset);
         }
@@ -231,17 +252,15 @@ impl Engine {
         &mut self,
         ledger: &mut L,
         subject: &Subject,
-    ) -> Result<Option<(Statement, i64)>, L::Error> {
+    ) -> Result<Option<(Option<Statement>, i64)>, L::Error> {
         let Some(control) = self.read_control(ledger, &subject.key())? else {
             return Ok(None);
         };
         let Some(record) = control.in_force else {
             return Ok(None);
         };
-        let Some(body) = record.body else {
-            return Ok(None);
-        };
-        let statement = subject.statement(&body).map_err(|_| Corrupt("a control record's body"))?;
+        let statement = record.body.map(|body| subject.statement(&body)).transpose();
+        let statement = statement.map_err(|_| Corrupt("a control record's body"))?;
         Ok(Some((statement, record.offset)))
     }
 
@@ -270,6 +289,14 @@ impl Engine {
             let (offset, rest) = self.desk.value.split_first_chunk::<8>().ok_or(corrupt)?;
             self.control_offset = i64::from_be_bytes(*offset);
             self.suspended = rest.first().is_some_and(|&suspended| suspended != 0);
+        }
+        Ok(())
+    }
+
+    fn read_rebuilt<L: Ledger>(&mut self, ledger: &mut L) -> Result<(), L::Error> {
+        key::first(tag::REBUILT, &mut self.desk.key);
+        if ledger.get(&self.desk.key, &mut self.desk.value)? {
+            self.desk.rebuilt = Some(Rebuilt::read(&self.desk.value)?);
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Invariant: an erasure that was withdrawn or replaced stays in force until its sweep is through, so that
 //! nothing that it has ended counts as live again.
 
+use std::collections::BTreeMap;
+
 use super::case::{Case, Place};
 use super::effect::{Audit, Effects};
 use super::engine::Engine;
@@ -87,6 +89,30 @@ impl Engine {
         }
     }
 
+    /// The erasures of which nobody has said here that every partition is through, by their offsets, with the times
+    /// when they were written (Unix ms).
+    #[must_use]
+    pub fn uncompleted(&self) -> &BTreeMap<i64, i64> {
+        &self.uncompleted
+    }
+
+    /// Remembers that every partition is through with an erasure; the key of its control record. None: it is not known
+    /// here, or this is not the first time.
+    pub fn complete_erasure<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        offset: i64,
+    ) -> Result<Option<String>, L::Error> {
+        self.uncompleted.remove(&offset);
+        let erasing = self.read_erasure(ledger, offset)?;
+        let Some(mut erasing) = erasing.filter(|erasing| !erasing.row.completed) else {
+            return Ok(None);
+        };
+        erasing.row.completed = true;
+        self.put_erasure(ledger, offset, &erasing.row);
+        Ok(Some(erasing.row.control_key))
+    }
+
     /// Until when a late, first arrival that an erasure covers could still be stored here under the policies
     /// of this moment, so that it may not be withdrawn (Unix ms); none: without end.
     pub fn erasure_needed_until_ms<L: Ledger>(
@@ -117,6 +143,9 @@ impl Engine {
         let mut found = Vec::new();
         self.erasures(ledger, &mut |offset, row| found.push((offset, row.clone())))?;
         for (offset, row) in found {
+            if !row.completed {
+                self.uncompleted.insert(offset, row.written_at_ms);
+            }
             let control_key = row.control_key.clone();
             self.erasures.insert(&control_key, &Erasing::of_row(row, offset)?.in_force);
         }
@@ -151,11 +180,13 @@ impl Engine {
             written_at_ms: record.written_at_ms,
             at_ms,
             withdrawn: false,
+            completed: false,
             done_at_ms: None,
             counts: ErasureCounts::default(),
         };
         let in_force = InForce::new(erasure, record.written_at_ms, at_ms, record.offset);
         self.erasures.insert(control_key, &in_force);
+        self.uncompleted.insert(record.offset, record.written_at_ms);
         if concerns {
             self.sweep_for_erasure(ledger, &in_force);
         } else {
@@ -179,8 +210,28 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins to carry out an erasure as if it had just come.
+    pub(super) fn erase_again<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        offset: i64,
+    ) -> Result<(), L::Error> {
+        let Some(erasing) = self.read_erasure(ledger, offset)? else { return Ok(()) };
+        if erasing.in_force.scope.has(self.class) {
+            self.sweep_for_erasure(ledger, &erasing.in_force);
+            let counts = ErasureCounts::default();
+            self.put_erasure(
+                ledger,
+                offset,
+                &ErasureRow { done_at_ms: None, counts, ..erasing.row },
+            );
+        }
+        Ok(())
+    }
+
     fn forget_erasure<L: Ledger>(&mut self, ledger: &mut L, in_force: &InForce) {
         self.erasures.remove(in_force);
+        self.uncompleted.remove(&in_force.offset);
         key::numbered(tag::ERASURE, in_force.offset, &mut self.desk.key);
         ledger.delete(&self.desk.key);
     }
@@ -262,6 +313,7 @@ impl Engine {
         let end = end.filter(|_| erasing.in_force.scope.covers(covered));
         let Some(end) = end else { return Ok(()) };
         let mut case: Case<'_, L> = self.case(ledger, home.tenant, now_ms, effects)?;
+        case.carry_out_end(now_ms)?;
         if place == Some(Place::Kept) && class != Class::Message {
             // Those beside it would end with it: they are met first, each by itself.
             for version_ms in case.older_versions(home.id)? {

@@ -13,6 +13,16 @@ pub enum Event<'a> {
     Config(VersionEvent<'a>),
 }
 
+/// Where an event was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// At this offset of the partition of the input.
+    Input(i64),
+    /// Somewhere else, or in another incarnation of the input: its offset says nothing.
+    #[default]
+    Elsewhere,
+}
+
 /// An event about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageEvent<'a> {

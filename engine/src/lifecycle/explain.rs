@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::{Budget, Case, Effects, PolicyOffset};
 use crate::ledger::key::{self, tag};
 use crate::ledger::{Entry, Ledger, Rows, State};
-use crate::policy::{Decider, End, Facts, Keep, Reason, Verdict, conversation_of, verdict};
+use crate::policy::{Decider, End, Facts, Keep, Reason, Verdict, conversation_of, keep, verdict};
 use crate::{Class, Storage};
 
 /// So many rows are read at once.
@@ -162,6 +162,16 @@ impl<L: Ledger> Case<'_, L> {
             }
             Verdict::Live { until_ms } => {
                 let tenant_ms = view.rules.terms.end_ms().filter(|_| !view.rules.ended);
+                if tenant_ms.is_some_and(|at_ms| at_ms <= view.now_ms) {
+                    // It is over, and a look has not come by: every tombstone may be stopped.
+                    let end = view.end_of(Reason::Ended, &facts);
+                    return Ok(match keep(&facts, &view) {
+                        Some(keep) => {
+                            Answer::Waits(entry.storage, end, keep, view.rules.terms_policy)
+                        }
+                        None => Answer::Over(Some(end)),
+                    });
+                }
                 let reason = first_end(&entry, &facts, until_ms, tenant_ms);
                 let until_ms = [until_ms, tenant_ms].into_iter().flatten().min();
                 Answer::Kept(entry.storage, until_ms, view.end_of(reason, &facts))

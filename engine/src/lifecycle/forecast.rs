@@ -10,7 +10,7 @@ use crate::ledger::{Entry, Ledger, Rows, State};
 use crate::policy::duration::DAY_MS;
 use crate::policy::{
     ControlRecord, Erasures, Facts, Holds, InForce, Refused, Retention, Rules, Statement, Subject,
-    Terms, Verdict, View, conversation_of, verdict,
+    Terms, Verdict, View, conversation_of, keep, verdict,
 };
 use crate::{Class, Storage};
 
@@ -201,7 +201,7 @@ impl<L: Ledger> Case<'_, L> {
         let conversation = self.conversation(id)?;
         let facts = Facts::of(time_ms, id, &entry);
         let as_is = self.view(conversation);
-        note(&mut forecast.as_is, &as_is, &verdict(&facts, &as_is));
+        note(&mut forecast.as_is, &as_is, &facts);
         let mut own = conversation;
         if let Some((of, retention)) = &proposal.conversation
             && self.class == Class::Message
@@ -222,24 +222,28 @@ impl<L: Ledger> Case<'_, L> {
         };
         let ended = proposal.ends_stored.filter(|_| entry.storage == Storage::Stored);
         let facts = Facts { ended: facts.ended.or(ended), ..facts };
-        note(&mut forecast.proposed, &proposed, &verdict(&facts, &proposed));
+        note(&mut forecast.proposed, &proposed, &facts);
         Ok(())
     }
 }
 
 /// Counts a record where its end falls.
-fn note(ends: &mut Ends, view: &View<'_>, verdict: &Verdict) {
-    let until_ms = match verdict {
+fn note(ends: &mut Ends, view: &View<'_>, facts: &Facts<'_>) {
+    let until_ms = match verdict(facts, view) {
         Verdict::Ended(_) => return ends.now += 1,
         Verdict::Kept(..) => return ends.kept += 1,
-        Verdict::Live { until_ms } => *until_ms,
+        Verdict::Live { until_ms } => until_ms,
     };
     let tenant_ms = view.rules.terms.end_ms().filter(|_| !view.rules.ended);
     let Some(at_ms) = [until_ms, tenant_ms].into_iter().flatten().min() else {
         return ends.later += 1;
     };
     if at_ms <= view.now_ms {
-        return ends.now += 1;
+        match keep(facts, view) {
+            Some(_) => ends.kept += 1,
+            None => ends.now += 1,
+        }
+        return;
     }
     let day = usize::try_from((at_ms - view.now_ms) / DAY_MS).unwrap_or(usize::MAX);
     match ends.by_day.get_mut(day) {

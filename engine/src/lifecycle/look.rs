@@ -64,6 +64,7 @@ impl Engine {
                 let (_, home) = key::read_alarm(alarm)?;
                 ledger.delete(alarm);
                 let mut case = self.case(ledger, home.tenant, now_ms, effects)?;
+                case.carry_out_end(now_ms)?;
                 case.judge(home.time_ms, home.id)?;
             }
         }
@@ -164,7 +165,7 @@ impl<L: Ledger> Case<'_, L> {
     /// that is left is overdue (Unix ms), if the budget ran out.
     fn look(&mut self, budget: &mut Budget) -> Result<Option<i64>, L::Error> {
         self.cancel_look();
-        self.carry_out_end(self.now_ms);
+        self.carry_out_end(self.now_ms)?;
         for storage in [Storage::Transit, Storage::Stored] {
             if !self.advance(storage, budget)? {
                 self.look_at(self.now_ms);
@@ -297,14 +298,14 @@ impl<L: Ledger> Case<'_, L> {
 
     /// Carries out the end of the tenant's use, once, if its time has come by then. A change carries out
     /// what came before it alone: it may take a later end back, however late it is applied.
-    pub(super) fn carry_out_end(&mut self, until_ms: i64) {
+    pub(super) fn carry_out_end(&mut self, until_ms: i64) -> Result<(), L::Error> {
         let Some(end_ms) = self.tenant.rules.terms.end_ms() else {
-            return;
+            return Ok(());
         };
         if end_ms > until_ms || self.tenant.rules.ended {
-            return;
+            return Ok(());
         }
-        self.close_lines(end_ms);
+        self.close(end_ms)?;
         let policy = self.tenant.rules.terms_policy;
         for storage in [Storage::Stored, Storage::Transit] {
             let line = self.books_mut().line_mut(storage);
@@ -321,5 +322,6 @@ impl<L: Ledger> Case<'_, L> {
         if let Some(offset) = policy {
             self.effects.audit(self.name, super::Audit::TenantEnded { offset });
         }
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
 const SLICE_ROWS_MAX: usize = 1_024;
 
 /// The value in the row of a version that has no key of its own.
-const UNDER_PLAIN: &[u8] = &[1];
+pub(super) const UNDER_PLAIN: &[u8] = &[1];
 
 /// A message's time and id: with its tenant, its home.
 #[derive(Clone, Copy)]
@@ -85,7 +85,17 @@ impl<L: Ledger> Case<'_, L> {
             Some((place, entry)) if entry.state == State::Early => (Some(place), entry),
             Some(_) => return Ok(Outcome::Known),
         };
-        let admission = self.admit(message, &early, sent);
+        let admission = match self.admit(message, &early, sent) {
+            Admission::Live(_) | Admission::Condemned(_)
+                if self.had_ended(message.sent_at_ms, message.id)? =>
+            {
+                Admission::OverForGood
+            }
+            admission @ (Admission::Live(_)
+            | Admission::Condemned(_)
+            | Admission::OverForGood
+            | Admission::TooOld) => admission,
+        };
         let (state, storage) = match admission {
             Admission::Live(storage) => (State::Live, storage),
             Admission::Condemned(reason) => (State::Condemned(reason), Storage::Stored),
@@ -183,6 +193,9 @@ impl<L: Ledger> Case<'_, L> {
             (None, None) if self.is_over(message) => return Ok(Outcome::Over),
             (_, None) => return Ok(Outcome::Nothing),
         };
+        if self.was_read() {
+            return Ok(Outcome::Known);
+        }
         let facts = Facts::of(message.sent_at_ms, message.id, &entry);
         if self.view(message.conversation).held_by(&facts).is_some() {
             return self.edited_beside(message, place, entry, edited_at_ms);

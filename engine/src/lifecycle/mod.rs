@@ -1,5 +1,6 @@
 //! What an event, a control record or the passing of time does to the ledger.
 
+mod adopt;
 mod beside;
 mod case;
 mod control;
@@ -13,15 +14,22 @@ mod judge;
 mod look;
 mod message;
 mod newest;
+mod refresh;
+mod rehearsal;
+mod replay;
 mod sweep;
 mod version;
 
-pub use effect::{Audit, Effect, Effects, Outcome, PolicyOffset, Tags};
+pub use adopt::{Found, FoundMessage, FoundVersions};
+pub use effect::{Audit, Effect, Effects, Mark, Outcome, PolicyOffset, Tags};
 pub use engine::Engine;
-pub use event::{Event, MessageAction, MessageEvent, Recipient, Sent, VersionAction, VersionEvent};
+pub use event::{
+    Event, MessageAction, MessageEvent, Origin, Recipient, Sent, VersionAction, VersionEvent,
+};
 pub use explain::{Deciding, Explanation, Search};
 pub use forecast::{Ends, FORECAST_DAYS_MAX, Forecast};
 pub use message::RECIPIENTS_COUNTED_MAX;
+pub use replay::{REPLAYS_KEPT_MAX, Replaying};
 
 use case::Case;
 

@@ -147,6 +147,7 @@ impl Engine {
             return Ok(());
         }
         let mut case = self.case(ledger, home.tenant, now_ms, effects)?;
+        case.carry_out_end(now_ms)?;
         case.judge(home.time_ms, home.id)
     }
 }

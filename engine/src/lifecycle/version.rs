@@ -41,6 +41,13 @@ impl<L: Ledger> Case<'_, L> {
 
     fn set(&mut self, time_ms: i64, id: &str, latest: Option<Latest>) -> Result<Outcome, L::Error> {
         let (state, storage) = match self.admit_version(time_ms, id) {
+            Admission::Emit(..) if self.had_ended(time_ms, id)? => {
+                // It is known from now on, unless something older lives: that was not told when this one came.
+                if latest.is_none_or(|latest| latest.is_nowhere()) {
+                    self.removed(time_ms, id, latest)?;
+                }
+                return Ok(Outcome::Over);
+            }
             Admission::Emit(state, storage) => (state, storage),
             Admission::TooOld => return Ok(Outcome::Over),
             Admission::Erased => {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::duration::{Retention, parse_time};
 use super::erasure::Erasure;
 use super::hold::Hold;
+use super::replay::Replay;
 use super::tenant::{TenantChoice, parse_conversation};
 use super::terms::Terms;
 use crate::ledger::key::push_part;
@@ -60,8 +61,8 @@ pub enum Statement {
     Hold(Hold),
     /// Of an erasure.
     Erasure(Erasure),
-    /// A kind that this version does not act on.
-    NotInForce,
+    /// Of a replay.
+    Replay(Replay),
 }
 
 /// A statement, and when it is to come into force (Unix ms).
@@ -226,10 +227,7 @@ impl Subject {
             Self::Terms(_) => Ok(Terms::parse(body)?.map(Statement::Terms)),
             Self::Hold => Ok(Hold::parse(body)?.map(Statement::Hold)),
             Self::Erasure => Ok(Erasure::parse(body)?.map(Statement::Erasure)),
-            Self::Replay => {
-                json::<serde_json::Map<String, serde_json::Value>>(body)?;
-                Common::new(Statement::NotInForce, None)
-            }
+            Self::Replay => Ok(Replay::parse(body)?.map(Statement::Replay)),
         }
     }
 }

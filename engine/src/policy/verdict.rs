@@ -169,11 +169,19 @@ fn line_end(facts: &Facts<'_>, view: &View<'_>) -> Option<End> {
         return None;
     }
     let aged_ms = match (facts.storage, view.conversation) {
-        (Storage::Stored, Some(conversation)) => floor.aged_ms.min(conversation.horizon_ms),
+        // Its horizon is still that of the change.
+        (Storage::Stored, Some(conversation)) if conversation.horizon_ms < floor.time_ms => {
+            conversation.horizon_ms
+        }
+        (Storage::Stored, Some(_)) => floor.aged_ms,
         (Storage::Stored, None) | (Storage::Transit, _) => floor.aged_ms,
     };
     if facts.time_ms <= aged_ms {
         return Some(view.end_of(view.aged_reason(facts.storage), facts));
+    }
+    // It may have waited since, for a hold or its turn.
+    if facts.burns_at_ms().is_some_and(|at_ms| at_ms <= floor.time_ms.min(view.now_ms)) {
+        return Some(view.end_of(Reason::Burned, facts));
     }
     let decider = match floor.reason {
         Reason::Ended => Decider::Terms,

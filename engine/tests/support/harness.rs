@@ -5,11 +5,12 @@
 
 use lethe_engine::{
     Budget, Class, ControlRecord, Effect, Effects, Engine, Event, Looked, MessageAction,
-    MessageEvent, Outcome, Recipient, Sent, VersionAction, VersionEvent,
+    MessageEvent, Origin, Outcome, Recipient, Sent, VersionAction, VersionEvent,
 };
 
+use super::again::Told;
 use super::downstream::Downstream;
-use super::history::{Action, How, Item, Message, START_MS, Said, Seen, Step, with_times};
+use super::history::{Action, How, Item, START_MS, Said, Seen, Step, with_times};
 use super::ledger::Memory;
 use super::model::{Did, Model};
 
@@ -19,14 +20,14 @@ const LOOK_ROWS: usize = 7;
 const LOOKS_MAX: usize = 2_000;
 
 /// A record of the control topic: written when, key and value.
-type Record = (i64, String, Option<String>);
+pub type Record = (i64, String, Option<String>);
 
 /// One partition of a topic, its engine and its watchers.
 pub struct Harness {
     class: Class,
     engine: Engine,
     ledger: Memory,
-    watchers: Watchers,
+    pub(super) watchers: Watchers,
     /// The watchers as of the last commit.
     committed: Watchers,
     control: Vec<Record>,
@@ -35,9 +36,10 @@ pub struct Harness {
 
 /// What is rolled back with an aborted batch.
 #[derive(Clone)]
-struct Watchers {
-    downstream: Downstream,
-    model: Model,
+pub(super) struct Watchers {
+    pub(super) downstream: Downstream,
+    pub(super) model: Model,
+    pub(super) told: Told,
     suspended: bool,
 }
 
@@ -48,6 +50,7 @@ impl Harness {
         let watchers = Watchers {
             downstream: Downstream::new(class),
             model: Model::new(class),
+            told: Told::default(),
             suspended: false,
         };
         let effects = Effects::default();
@@ -66,6 +69,9 @@ impl Harness {
     pub fn step(&mut self, step: &Step) -> Result<Did, String> {
         let now = self.watchers.model.clock(step.now);
         let step = Step { now, action: step.action.clone() };
+        if let Action::Again(pass) = step.action {
+            self.again(now, pass)?;
+        }
         let did = self.act(&step)?;
         let judged = !matches!(step.action, Action::Control { .. });
         for seen in did.seen.iter().filter(|_| judged) {
@@ -73,6 +79,7 @@ impl Harness {
         }
         if judged {
             self.watchers.model.judge(&step, &did)?;
+            self.watchers.told.take(&step.action, &did.seen);
         }
         self.close_batch(&step)?;
         Ok(did)
@@ -99,17 +106,31 @@ impl Harness {
         (&mut self.engine, &mut self.ledger, &mut self.effects)
     }
 
+    /// The control topic: when each record was written, its key and its value.
+    pub fn control(&self) -> &[Record] {
+        &self.control
+    }
+
+    /// The class of the partition's records.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Writes a control record of a new id that the model does not know, and applies it. Gives its offset.
+    pub(super) fn say(&mut self, now: i64, kind: &str, value: String) -> Result<i64, String> {
+        let number = self.control.len();
+        let written =
+            self.control.last().map_or(now, |last| last.0.min(now).max(0).max(now.min(last.0)));
+        self.control.push((written, format!("{kind}/{number}"), Some(value)));
+        self.catch_up(now)?;
+        Ok(i64::try_from(number).unwrap())
+    }
+
     fn act(&mut self, step: &Step) -> Result<Did, String> {
         let mut did = Did { outcome: None, seen: Vec::new(), looked: None, wake: None };
         match &step.action {
-            Action::Message(message, said) => {
-                did.outcome = Some(self.message(step.now, message, said)?)
-            }
-            Action::Set(item, at) => {
-                did.outcome = Some(self.version(step.now, item, *at, VersionAction::Set)?)
-            }
-            Action::Remove(item, at) => {
-                did.outcome = Some(self.version(step.now, item, *at, VersionAction::Removed)?);
+            event @ (Action::Message(..) | Action::Set(..) | Action::Remove(..)) => {
+                did.outcome = Some(self.event(step.now, event)?);
             }
             Action::Control { written, key, value } => {
                 let written = self.watchers.model.written(*written, step.now);
@@ -126,7 +147,11 @@ impl Harness {
                     .suspend(&mut self.ledger, *suspended, now)
                     .map_err(|error| error.to_string())?;
             }
-            Action::Commit | Action::Reopen | Action::Abort | Action::Filter(_) => {}
+            Action::Commit
+            | Action::Reopen
+            | Action::Abort
+            | Action::Filter(_)
+            | Action::Again(_) => {}
         }
         did.seen.extend(drain(&mut self.effects));
         did.wake = self.engine.wake_ms().map(|wake| wake.saturating_sub(START_MS));
@@ -154,7 +179,9 @@ impl Harness {
             for one in &did.seen {
                 self.watchers.downstream.take(one)?;
             }
-            if record.refusal().is_none() {
+            self.watchers.told.tombstones(&did.seen);
+            // The model knows no replays.
+            if record.refusal().is_none() && !key.starts_with("replay/") {
                 self.watchers.model.control(now, written, &key, value.as_deref(), &did)?;
             }
             seen.extend(did.seen);
@@ -189,49 +216,11 @@ impl Harness {
         Err(format!("there is still more to do after {LOOKS_MAX} looks"))
     }
 
-    fn message(&mut self, now: i64, message: &Message, said: &Said) -> Result<Outcome, String> {
-        let action = match said {
-            Said::Sent(how) => MessageAction::Sent(sent(how)),
-            Said::Delivered(user) => MessageAction::Delivered(Recipient::User(user)),
-            Said::DeliveredToAll => MessageAction::Delivered(Recipient::Everyone),
-            Said::Read(user) => MessageAction::Read(user),
-            Said::Recalled => MessageAction::Recalled,
-            Said::Edited { at, sent: how } => {
-                MessageAction::Edited { edited_at_ms: START_MS + at, sent: how.as_ref().map(sent) }
-            }
-        };
-        let event = Event::Message(MessageEvent {
-            tenant: &message.tenant,
-            conversation: &message.conversation,
-            message: &message.message,
-            sent_at_ms: START_MS + message.sent_at,
-            action,
-        });
-        let applied =
-            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
-        applied.map_err(|error| error.to_string())
-    }
-
-    fn version(
-        &mut self,
-        now: i64,
-        item: &Item,
-        at: i64,
-        action: VersionAction,
-    ) -> Result<Outcome, String> {
-        let event = VersionEvent {
-            tenant: &item.tenant,
-            id: &item.id,
-            updated_at_ms: START_MS + at,
-            action,
-        };
-        let event = match self.class {
-            Class::Profile => Event::Profile(event),
-            Class::Config => Event::Config(event),
-            Class::Message => return Err("a message topic has no versions".to_owned()),
-        };
-        let applied =
-            self.engine.apply(&mut self.ledger, &event, START_MS + now, &mut self.effects);
+    fn event(&mut self, now: i64, action: &Action) -> Result<Outcome, String> {
+        let Self { class, engine, ledger, effects, .. } = self;
+        let applied = with_event(*class, action, |event| {
+            engine.apply(ledger, event, Origin::Elsewhere, START_MS + now, effects)
+        })?;
         applied.map_err(|error| error.to_string())
     }
 
@@ -252,7 +241,8 @@ impl Harness {
             | Action::Remove(..)
             | Action::Control { .. }
             | Action::Look(_)
-            | Action::Suspend(_) => return Ok(()),
+            | Action::Suspend(_)
+            | Action::Again(_) => return Ok(()),
         }
         if let Action::Filter(seed) = step.action {
             super::random::filter(&mut self.ledger, seed);
@@ -273,12 +263,58 @@ impl Harness {
     }
 }
 
+/// Calls with the event that an action is.
+pub(super) fn with_event<R>(
+    class: Class,
+    action: &Action,
+    call: impl FnOnce(&Event<'_>) -> R,
+) -> Result<R, String> {
+    let version = |item: &Item, at: i64, action: VersionAction| {
+        let (tenant, id, updated_at_ms) = (item.tenant.clone(), item.id.clone(), START_MS + at);
+        (tenant, id, updated_at_ms, action)
+    };
+    let (tenant, id, updated_at_ms, action) = match action {
+        Action::Message(message, said) => {
+            let event = MessageEvent {
+                tenant: &message.tenant,
+                conversation: &message.conversation,
+                message: &message.message,
+                sent_at_ms: START_MS + message.sent_at,
+                action: message_action(said),
+            };
+            return Ok(call(&Event::Message(event)));
+        }
+        Action::Set(item, at) => version(item, *at, VersionAction::Set),
+        Action::Remove(item, at) => version(item, *at, VersionAction::Removed),
+        other => return Err(format!("no event: {other:?}")),
+    };
+    let event = VersionEvent { tenant: &tenant, id: &id, updated_at_ms, action };
+    match class {
+        Class::Profile => Ok(call(&Event::Profile(event))),
+        Class::Config => Ok(call(&Event::Config(event))),
+        Class::Message => Err("a message topic has no versions".to_owned()),
+    }
+}
+
+fn message_action(said: &Said) -> MessageAction<'_> {
+    match said {
+        Said::Sent(how) => MessageAction::Sent(sent(how)),
+        Said::Delivered(user) => MessageAction::Delivered(Recipient::User(user)),
+        Said::DeliveredToAll => MessageAction::Delivered(Recipient::Everyone),
+        Said::Read(user) => MessageAction::Read(user),
+        Said::Recalled => MessageAction::Recalled,
+        Said::Edited { at, sent: how } => {
+            MessageAction::Edited { edited_at_ms: START_MS + at, sent: how.as_ref().map(sent) }
+        }
+    }
+}
+
 fn sent(how: &How) -> Sent<'static> {
     Sent { sender: how.by.name(), kind: 1, recipients: how.recipients, ttl_ms: how.ttl }
 }
 
 /// The effects since the last call, audits left out.
-fn drain(effects: &mut Effects) -> Vec<Seen> {
+pub(super) fn drain(effects: &mut Effects) -> Vec<Seen> {
     let seen = effects.iter().filter_map(|effect| match effect {
         Effect::Content { storage, key, .. } => {
             Some(Seen::Content { storage, key: key.to_owned() })
@@ -286,7 +322,7 @@ fn drain(effects: &mut Effects) -> Vec<Seen> {
         Effect::Tombstone { storage, key, reason, .. } => {
             Some(Seen::Tombstone { storage, key: key.to_owned(), reason })
         }
-        Effect::Audit { .. } => None,
+        Effect::Audit { .. } | Effect::Replayed { .. } | Effect::Marker { .. } => None,
     });
     let seen = seen.collect();
     effects.clear();

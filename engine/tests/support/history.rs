@@ -39,6 +39,17 @@ pub enum Action {
     Suspend(bool),
     /// A compaction drops some of what may be forgotten (a seed chooses).
     Filter(u64),
+    /// Everything that was said so far is read again.
+    Again(Pass),
+}
+
+/// How everything is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    Missing,
+    Refresh,
+    /// A dry run of mode `missing`.
+    Rehearse,
 }
 
 /// A message: its path and its sent time.

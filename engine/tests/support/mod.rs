@@ -11,6 +11,7 @@
 )]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part")]
 
+pub mod again;
 pub mod downstream;
 pub mod harness;
 pub mod history;

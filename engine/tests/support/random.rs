@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lethe_engine::Class;
 use lethe_engine::ledger::{forget, forgotten_line};
 
-use super::history::{Action, How, Item, Message, Said, Sender, Step};
+use super::history::{Action, How, Item, Message, Pass, Said, Sender, Step};
 use super::ledger::Memory;
 
 /// What a step is made from.
@@ -46,7 +46,10 @@ fn action(class: Class, now: i64, seed: &Seed) -> Action {
         6 | 7 => Action::Commit,
         8 => Action::Reopen,
         9 => Action::Abort,
-        10 => Action::Filter(u64::from(a)),
+        10 if a < 192 => Action::Filter(u64::from(a)),
+        10 => {
+            Action::Again(pick(b, &[Pass::Missing, Pass::Refresh, Pass::Missing, Pass::Rehearse]))
+        }
         11 if a < 64 => Action::Suspend(b.is_multiple_of(2)),
         11..=14 => control(
             now,

@@ -113,7 +113,8 @@ fn model_says(class: Class, lines: &[(&str, Step, Vec<String>)]) -> Result<(), S
             | Action::Reopen
             | Action::Abort
             | Action::Suspend(_)
-            | Action::Filter(_) => model.judge(step, &did),
+            | Action::Filter(_)
+            | Action::Again(_) => model.judge(step, &did),
         };
         judged.map_err(|wrong| format!("{line}\n  {wrong}"))?;
     }

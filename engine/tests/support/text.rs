@@ -9,7 +9,7 @@ use std::fmt;
 
 use lethe_engine::{Reason, Storage};
 
-use super::history::{Action, How, Item, Message, START_MS, Said, Seen, Sender, Step};
+use super::history::{Action, How, Item, Message, Pass, START_MS, Said, Seen, Sender, Step};
 
 const REASONS: [Reason; 9] = [
     Reason::Expired,
@@ -90,6 +90,11 @@ fn step(text: &str) -> Step {
         "suspend" => Action::Suspend(true),
         "resume" => Action::Suspend(false),
         "filter" => Action::Filter(words[0].parse().unwrap()),
+        "again" => Action::Again(match words[0] {
+            "missing" => Pass::Missing,
+            "refresh" => Pass::Refresh,
+            _ => Pass::Rehearse,
+        }),
         "set" => Action::Set(item(words[0]), at(words[1])),
         "remove" => Action::Remove(item(words[0]), at(words[1])),
         _ => Action::Message(message(words[0], at(words[1])), said(verb, &words[2..])),
@@ -198,6 +203,9 @@ impl fmt::Display for Step {
             Action::Suspend(true) => write!(f, "suspend"),
             Action::Suspend(false) => write!(f, "resume"),
             Action::Filter(seed) => write!(f, "filter {seed}"),
+            Action::Again(Pass::Missing) => write!(f, "again missing"),
+            Action::Again(Pass::Refresh) => write!(f, "again refresh"),
+            Action::Again(Pass::Rehearse) => write!(f, "again rehearse"),
         }
     }
 }

@@ -26,6 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- /* lethe.toml: the chart's own keys, then the operator's. */ -}}
 {{- define "lethe.toml" -}}
 {{- $own := dict "brokers" .Values.kafka.brokers "group" (include "lethe.group" .) "data_dir" "/var/lib/lethe" "http" "0.0.0.0:9644" -}}
+{{- $_ := set $own "peers" (printf "%s-headless:9644" (include "lethe.name" .)) -}}
 {{- if .Values.api.tokensSecret }}{{ $_ := set $own "http_tokens" "/etc/lethe/tokens/tokens.toml" }}{{ end -}}
 {{- $all := mergeOverwrite (deepCopy .Values.config) $own -}}
 {{- range $key, $value := $all }}{{ if not (kindIs "map" $value) }}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{MethodRouter, get, post};
 use lethe_engine::lifecycle::FORECAST_DAYS_MAX;
@@ -28,6 +28,10 @@ use crate::http::answer::{
 use crate::pipeline::questions::{Answer, Answers, Question};
 use crate::pipeline::seam::PartitionId;
 
+/// Where changes are counted.
+pub(super) const FORECAST: &str = "/v1/forecast";
+/// The largest body of a question about changes: most are short, a few may be as long as a record.
+const FORECAST_BYTES_MAX: usize = 1 << 20;
 /// So many changes are forecast at once.
 const CHANGES_MAX: usize = 1_000;
 /// So many days ahead are told apart where nobody says how many.
@@ -41,7 +45,7 @@ type Asked = State<Arc<Api>>;
 pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 3] {
     [
         ("/v1/explain", get(explain)),
-        ("/v1/forecast", post(forecast)),
+        (FORECAST, post(forecast).layer(DefaultBodyLimit::max(FORECAST_BYTES_MAX))),
         ("/v1/erasures/{id}/progress", get(progress)),
     ]
 }
@@ -142,32 +146,17 @@ async fn forecast(
     if proposal.changes.len() > CHANGES_MAX {
         return Err(wrong("too many changes at once: at most 1000"));
     }
-    let mut proposals = Vec::new();
     let now = now_ms();
-    for (number, (key, value)) in (0..).zip(&proposal.changes) {
+    for (key, value) in &proposal.changes {
         let kind = Kind::of(key).ok_or_else(|| wrong("a key is of no known kind"))?;
         let tenant = tenant_of(kind, key, value.as_ref());
         api.doors.admit(&headers, Wish::Read(kind), tenant.as_deref())?;
-        let value = value.as_ref().map(Value::to_string);
-        let (key, expected) = (key.clone(), Expected::Anything);
-        control::check(&Change { key: key.clone(), value: value.clone(), expected }, now)?;
-        let body = value.as_deref().map(str::as_bytes);
-        proposals.push(ControlRecord::parse(PROPOSED + number, now, key.as_bytes(), body));
+        let (key, value) = (key.clone(), value.as_ref().map(Value::to_string));
+        control::check(&Change { key, value, expected: Expected::Anything }, now)?;
     }
     let book = api.with_topic(move |topic| topic.read(now)).await?;
-    let tenants = tenants(&proposal.changes, &book);
-    let all = tenants.is_none();
     let days = proposal.days.unwrap_or(DAYS).min(FORECAST_DAYS_MAX);
-    let mut forecasts = Forecasts::default();
-    for (id, answer) in api.ask(Question::Forecast { tenants, proposals, days }).await? {
-        let Answer::Forecast(found) = answer else { continue };
-        forecasts.partitions.push(api.partition(id));
-        for (tenant, forecast) in found {
-            let tenant = if all { "*" } else { &tenant };
-            forecasts.take(tenant, id.class.name(), &forecast);
-        }
-    }
-    Ok(Json(forecasts))
+    Ok(Json(api.forecast(&proposal.changes, days, &book, now).await?))
 }
 
 async fn progress(
@@ -193,6 +182,34 @@ async fn progress(
 }
 
 impl Api {
+    /// Counts what changes would end, in the partitions of this process.
+    pub(super) async fn forecast(
+        &self,
+        changes: &BTreeMap<String, Option<Value>>,
+        days: usize,
+        book: &Book,
+        now_ms: i64,
+    ) -> Result<Forecasts, Problem> {
+        let proposal = |(number, (key, value)): (i64, (&String, &Option<Value>))| {
+            let body = value.as_ref().map(Value::to_string);
+            let body = body.as_deref().map(str::as_bytes);
+            ControlRecord::parse(PROPOSED + number, now_ms, key.as_bytes(), body)
+        };
+        let proposals = (0..).zip(changes).map(proposal).collect();
+        let tenants = tenants(changes, book);
+        let all = tenants.is_none();
+        let mut forecasts = Forecasts::default();
+        for (id, answer) in self.ask(Question::Forecast { tenants, proposals, days }).await? {
+            let Answer::Forecast(found) = answer else { continue };
+            forecasts.partitions.push(self.partition(id));
+            for (tenant, forecast) in found {
+                let tenant = if all { "*" } else { &tenant };
+                forecasts.take(tenant, id.class.name(), &forecast);
+            }
+        }
+        Ok(forecasts)
+    }
+
     /// Asks the workers, each of which has some of the partitions.
     async fn ask(&self, question: Question) -> Result<Answers, Problem> {
         let unavailable = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);

@@ -14,7 +14,11 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
+use crate::audit::{Author, Via};
 use crate::control::key::Kind;
+
+/// Who asks where no token is needed.
+const LOOPBACK: &str = "loopback";
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -32,7 +36,7 @@ pub(super) enum Role {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::http) enum Wish {
     /// To see records of a kind.
     Read(Kind),
     /// To change one.
@@ -60,7 +64,7 @@ struct Token {
 }
 
 /// Where requests come in.
-pub(super) struct Doors {
+pub(in crate::http) struct Doors {
     loopback: bool,
     file: Option<PathBuf>,
     /// As of the file's last change.
@@ -74,35 +78,37 @@ struct Known {
 }
 
 impl Doors {
-    pub(super) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
+    pub(in crate::http) fn new(listens: SocketAddr, file: Option<PathBuf>) -> Self {
         Self { loopback: listens.ip().is_loopback(), file, known: Mutex::default() }
     }
 
-    /// Lets a request in, or says why not. `tenant` is whose records it is about; none: of all, or
-    /// of none.
-    pub(super) fn admit(
+    /// Lets a request in and says whose it is, or says why not. `tenant` is whose records it is about; none: of
+    /// all, or of none.
+    pub(in crate::http) fn admit(
         &self,
         headers: &HeaderMap,
         wish: Wish,
         tenant: Option<&str>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Author, Problem> {
+        let author = |by: &str| Author { by: by.to_owned(), via: Via::Http };
         let Some(file) = &self.file else {
-            return if self.loopback { Ok(()) } else { Err(closed()) };
+            return if self.loopback { Ok(author(LOOPBACK)) } else { Err(closed()) };
         };
         let tokens = self.tokens(file)?;
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unknown)?;
-        let hash = hex(&Sha256::digest(given.trim().as_bytes()));
-        // Hashes are compared: how long that takes tells nothing of a token.
-        let token = tokens.iter().find(|token| token.sha256.eq_ignore_ascii_case(&hash));
-        let token = token.ok_or_else(unknown)?;
+        let token = given(&tokens, headers).ok_or_else(unknown)?;
         if token.may(wish) && token.reaches(tenant) {
-            return Ok(());
+            return Ok(author(&token.name));
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
             format!("the token {} may not do that", token.name),
         ))
+    }
+
+    /// The name of the token that comes with a request, if it is known.
+    pub(super) fn name(&self, headers: &HeaderMap) -> Option<String> {
+        let tokens = self.tokens(self.file.as_ref()?).ok()?;
+        given(&tokens, headers).map(|token| token.name.clone())
     }
 
     /// The tokens as the file says now: it is read again whenever it has changed.
@@ -147,6 +153,15 @@ impl Token {
     }
 }
 
+/// The token that comes with a request, if it is one of these.
+fn given<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Option<&'t Token> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer "))?;
+    let hash = hex(&Sha256::digest(given.trim().as_bytes()));
+    // Hashes are compared: how long that takes tells nothing of a token.
+    tokens.iter().find(|token| token.sha256.eq_ignore_ascii_case(&hash))
+}
+
 fn toml(text: &str) -> Result<File, String> {
     use figment::providers::{Format as _, Toml};
     // An error of the parser may quote a line of the file: only what it is about is said.
@@ -180,9 +195,9 @@ mod tests {
         HeaderMap::from_iter([(header::AUTHORIZATION, value)])
     }
 
-    fn status(result: Result<(), Problem>) -> u16 {
+    fn status(result: Result<Author, Problem>) -> u16 {
         use axum::response::IntoResponse as _;
-        result.map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
+        result.map_or_else(|problem| problem.into_response().status().as_u16(), |_| 200)
     }
 
     fn doors(tokens: &[(&str, &str, Option<&str>)]) -> (tempfile::TempDir, Doors) {

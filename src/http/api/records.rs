@@ -4,21 +4,37 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
+use serde::Serialize;
+
 use super::Api;
 use super::auth::Wish;
+use super::guard::Confirmation;
 use super::problem::Problem;
 use crate::control::key::Kind;
+use crate::control::value::time;
 use crate::control::{Change, Entry, Expected};
 use crate::demo::now_ms;
 
 type Asked = State<Arc<Api>>;
+/// How a change is confirmed, if that was understood.
+type Confirming = Result<Query<Confirmation>, QueryRejection>;
 /// The variable parts of a path, in order, decoded.
 type Parts = Path<Vec<(String, String)>>;
+
+/// What was written.
+#[derive(Serialize)]
+struct Written {
+    offset: i64,
+    /// When it comes into force: the safety catch lets it wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_at: Option<String>,
+}
 
 /// The pages of the resources.
 pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 9] {
@@ -43,12 +59,18 @@ fn one(kind: Kind) -> MethodRouter<Arc<Api>> {
     get(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts| {
         show(kind, api, headers, parts)
     })
-    .put(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts, body: Bytes| {
-        replace(kind, api, headers, parts, Some(body))
-    })
-    .delete(move |State(api): Asked, headers: HeaderMap, Path(parts): Parts| {
-        replace(kind, api, headers, parts, None)
-    })
+    .put(
+        move |State(api): Asked,
+              headers: HeaderMap,
+              Path(parts): Parts,
+              confirming: Confirming,
+              body: Bytes| { replace(kind, api, headers, parts, confirming, Some(body)) },
+    )
+    .delete(
+        move |State(api): Asked, headers: HeaderMap, Path(parts): Parts, confirming: Confirming| {
+            replace(kind, api, headers, parts, confirming, None)
+        },
+    )
 }
 
 async fn list(kind: Kind, api: Arc<Api>, headers: HeaderMap) -> Result<Json<Vec<Entry>>, Problem> {
@@ -77,26 +99,49 @@ async fn replace(
     api: Arc<Api>,
     headers: HeaderMap,
     parts: Vec<(String, String)>,
+    confirming: Confirming,
     body: Option<Bytes>,
 ) -> Result<Response, Problem> {
     let (key, tenant) = key(kind, &parts);
-    api.doors.admit(&headers, Wish::Change(kind), tenant)?;
+    let author = api.doors.admit(&headers, Wish::Change(kind), tenant)?;
+    let Query(confirmation) =
+        confirming.map_err(|_| unprocessable("confirm and at_once are true or false"))?;
     let expected = expected(&headers)?;
     let value = body.map(|body| String::from_utf8(body.into())).transpose();
     let value = value.map_err(|_| unprocessable("the value is not UTF-8"))?;
     let withdrawn = value.is_none();
     let change = Change { key, value, expected };
-    let written = api.with_topic(move |topic| topic.write(&[change], now_ms()));
-    let offset = written.await?.first().copied().unwrap_or_default();
-    let status = match (withdrawn, expected) {
-        (true, _) => StatusCode::NO_CONTENT,
-        (false, Expected::Nothing) => StatusCode::CREATED,
-        (false, Expected::Offset(_) | Expected::Anything) => StatusCode::OK,
+    let now_ms = now_ms();
+    let changes = vec![change.clone()];
+    let made = match api.guard(&headers, change, confirmation.into(), now_ms).await? {
+        Ok(guarded) => {
+            let (effective_at, author) = (guarded.effective_at_ms.map(time), author.clone());
+            let written = api.on_topic(move |topic| topic.write(&guarded, &author, now_ms));
+            written.await?.map(|offsets| (offsets, effective_at))
+        }
+        Err(refused) => Err(refused),
     };
-    if withdrawn {
-        return Ok((status, tag(offset)).into_response());
-    }
-    Ok((status, tag(offset), Json(serde_json::json!({ "offset": offset }))).into_response())
+    let (offsets, effective_at) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let problem = Problem::from(&error);
+            let reported = api.with_topic(move |topic| {
+                topic.refused(&changes, &author, &error, now_ms);
+                Ok(())
+            });
+            // What matters is the refusal.
+            drop(reported.await);
+            return Err(problem);
+        }
+    };
+    let offset = offsets.first().copied().unwrap_or_default();
+    let status = match (withdrawn, &effective_at, expected) {
+        (true, None, _) => return Ok((StatusCode::NO_CONTENT, tag(offset)).into_response()),
+        (true, Some(_), _) => StatusCode::ACCEPTED,
+        (false, _, Expected::Nothing) => StatusCode::CREATED,
+        (false, _, Expected::Offset(_) | Expected::Anything) => StatusCode::OK,
+    };
+    Ok((status, tag(offset), Json(Written { offset, effective_at })).into_response())
 }
 
 /// The control key that a path names, and its tenant.

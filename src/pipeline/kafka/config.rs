@@ -8,7 +8,8 @@ use rdkafka::ClientConfig;
 use super::super::seam::Reading;
 use super::super::settings::{
     FETCH_PARTITION_BYTES, FETCH_QUEUE_KBYTES, LAG_EVERY, PRODUCER_QUEUE_KBYTES,
-    PRODUCER_QUEUE_RECORDS, PipelineSettings, SESSION_TIMEOUT, TRANSACTION_TIMEOUT,
+    PRODUCER_QUEUE_RECORDS, PipelineSettings, SESSION_TIMEOUT, SOURCE_QUEUE_KBYTES,
+    TRANSACTION_TIMEOUT,
 };
 
 /// Properties of one kind of client that the others would refuse or warn about.
@@ -115,8 +116,25 @@ pub(super) fn log(settings: &PipelineSettings, reading: Reading) -> ClientConfig
     config
 }
 
-/// A worker's transactional producer.
+/// A reader of what is read again: no larger than it must be, and in no hurry.
+pub(super) fn source(settings: &PipelineSettings) -> ClientConfig {
+    let mut config = log(settings, Reading::ToTheEnd);
+    if !settings.kafka.contains_key("queued.max.messages.kbytes") {
+        config.set("queued.max.messages.kbytes", SOURCE_QUEUE_KBYTES.to_string());
+    }
+    config
+}
+
+/// A transactional producer.
 pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> ClientConfig {
+    let mut config = producer(settings);
+    config.set("transactional.id", transactional_id);
+    config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+    config
+}
+
+/// A producer without transactions.
+pub(crate) fn producer(settings: &PipelineSettings) -> ClientConfig {
     let mut config = common(settings, &CONSUMER_ONLY);
     for (name, value) in [
         ("compression.type", "lz4".to_owned()),
@@ -136,7 +154,5 @@ pub(crate) fn output(settings: &PipelineSettings, transactional_id: &str) -> Cli
     }
     config.set("enable.idempotence", "true");
     config.set("acks", "all");
-    config.set("transactional.id", transactional_id);
-    config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
     config
 }

@@ -5,7 +5,7 @@
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::groups::GroupMemberInfo;
+use rdkafka::groups::{GroupList, GroupMemberInfo};
 
 use super::super::seam::{Fault, Member, PartitionId, Roster};
 use super::super::settings::{CALL_TIMEOUT, PipelineSettings};
@@ -21,18 +21,7 @@ pub(super) fn roster(
     settings: &PipelineSettings,
     consumer: &BaseConsumer<Quiet>,
 ) -> Result<Option<Roster>, Fault> {
-    let asked = consumer.fetch_group_list(Some(&settings.group), CALL_TIMEOUT);
-    let list = match asked {
-        Ok(list) => list,
-        // An operator does not allow the question.
-        Err(error)
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
-        {
-            tracing::debug!(group = settings.group, %error, "the broker does not tell the group");
-            return Ok(None);
-        }
-        Err(error) => return Err(Fault::Retry(format!("asking who is in the group: {error}"))),
-    };
+    let Some(list) = described(&settings.group, consumer)? else { return Ok(None) };
     let group = list.groups().iter().find(|group| group.name() == settings.group);
     let Some(group) = group.filter(|group| group.state() == STABLE) else { return Ok(None) };
     let id = |(topic, partition): (&str, i32)| {
@@ -55,6 +44,34 @@ pub(super) fn roster(
         }
     }
     Ok(Some(roster))
+}
+
+/// Who is in a group, whatever state it is in, where the broker tells it.
+pub(super) fn members(
+    group: &str,
+    consumer: &BaseConsumer<Quiet>,
+) -> Result<Option<Vec<String>>, Fault> {
+    let list = described(group, consumer)?;
+    let named = |list: GroupList| {
+        let group = list.groups().iter().find(|one| one.name() == group);
+        let members = group.map(|group| group.members()).unwrap_or_default();
+        members.iter().map(|member| name(member).unwrap_or(member.id()).to_owned()).collect()
+    };
+    Ok(list.map(named))
+}
+
+/// What the broker tells of a group; none: an operator does not allow the question.
+fn described(name: &str, consumer: &BaseConsumer<Quiet>) -> Result<Option<GroupList>, Fault> {
+    match consumer.fetch_group_list(Some(name), CALL_TIMEOUT) {
+        Ok(list) => Ok(Some(list)),
+        Err(error)
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) =>
+        {
+            tracing::debug!(group = name, %error, "the broker does not tell the group");
+            Ok(None)
+        }
+        Err(error) => Err(Fault::Retry(format!("asking who is in the group: {error}"))),
+    }
 }
 
 /// The name of a static member; of another one, its client's.

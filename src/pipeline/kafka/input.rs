@@ -13,11 +13,11 @@ use super::super::seam::{
     Bounds, Committed, Fault, Input, InputRecord, Member, Membership, PartitionId, Polled,
     VisitHeader,
 };
-use super::super::settings::{CALL_TIMEOUT, CLASSES, COMMITTED_TIMEOUT, PipelineSettings, Topics};
+use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::figures::Busy;
 use super::native::{Fetched, FetchedRecord};
-use super::{config, errors, native};
+use super::{config, errors, native, positions};
 
 /// A worker's consumer.
 pub struct RdInput {
@@ -252,31 +252,7 @@ impl Input for RdInput {
     }
 
     fn committed(&mut self, ids: &[PartitionId]) -> Result<Vec<Option<Committed>>, Fault> {
-        let what = &format!("asking for the positions of group {}", self.group);
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let list = self.list(ids, Offset::Invalid)?;
-        let list = self
-            .consumer
-            .committed_offsets(list, COMMITTED_TIMEOUT)
-            .map_err(|error| errors::call(what, &error))?;
-        let of = |id: &PartitionId| {
-            let element = list.find_partition(self.topics.input(id.class), id.partition);
-            let Some(element) = element else { return Ok(None) };
-            element.error().map_err(|error| errors::call(what, &error))?;
-            Ok(match element.offset() {
-                Offset::Offset(offset) => {
-                    Some(Committed { offset, metadata: element.metadata().to_owned() })
-                }
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            })
-        };
-        ids.iter().map(of).collect()
+        positions::committed(&self.consumer, &self.topics, &self.group, ids)
     }
 
     fn bounds(&mut self, id: PartitionId) -> Result<Bounds, Fault> {
@@ -336,6 +312,12 @@ pub struct RdRecord<'a> {
     message: &'a FetchedRecord,
     /// It was found to have no headers: librdkafka would look again.
     bare: Cell<bool>,
+}
+
+impl<'a> RdRecord<'a> {
+    pub(super) const fn new(id: PartitionId, message: &'a FetchedRecord) -> Self {
+        Self { id, message }
+    }
 }
 
 impl InputRecord for RdRecord<'_> {

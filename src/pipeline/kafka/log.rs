@@ -8,8 +8,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::super::seam::{Bounds, Fault, LogId, LogPolled, LogReader, LogRecord, Reading, Role};
-use super::super::settings::{CALL_TIMEOUT, LOGS, PipelineSettings, Topics};
+use super::super::seam::{
+    Bounds, Fault, HeadersOf, LogId, LogPolled, LogReader, LogRecord, Reading, Role,
+};
+use super::super::settings::{CALL_TIMEOUT, LOGS, OUTPUTS, PipelineSettings, Topics};
 use super::context::{Quiet, Reach};
 use super::native::{Fetched, FetchedRecord};
 use super::{config, errors, rights};
@@ -23,6 +25,8 @@ pub struct RdLog {
     topics: Topics,
     names: BTreeMap<Role, String>,
     open: BTreeSet<LogId>,
+    /// The broker tells the ids of topics: the embedded one does not even answer.
+    tells_ids: bool,
 }
 
 impl RdLog {
@@ -37,9 +41,11 @@ impl RdLog {
             .map_err(|error| errors::creation(&error))?;
         let fetched = Fetched::new(&reader)
             .ok_or_else(|| Fault::Stop("a queue for the logs cannot be made".to_owned()))?;
-        let names = LOGS.iter().map(|&role| (role, settings.topics.name(role))).collect();
+        let roles = LOGS.iter().chain(&OUTPUTS);
+        let names = roles.map(|&role| (role, settings.topics.name(role))).collect();
         let topics = settings.topics.clone();
-        Ok(Self { fetched, reader, whole, topics, names, open: BTreeSet::new() })
+        let tells_ids = !settings.embedded_broker;
+        Ok(Self { fetched, reader, whole, topics, names, open: BTreeSet::new(), tells_ids })
     }
 
     fn name(&self, log: LogId) -> Result<&str, Fault> {
@@ -77,31 +83,47 @@ impl RdLog {
             return Ok(Vec::new());
         }
         let ask = |place: Offset| -> Result<Vec<i64>, Fault> {
-            let what = &self.asking(logs);
-            // librdkafka takes a place for a time: its numbers are the protocol's.
-            let asked = consumer.offsets_for_times(self.list(logs, place)?, CALL_TIMEOUT);
-            let answer = asked.map_err(|error| errors::call(what, &error))?;
-            let of = |&log: &LogId| {
-                let name = self.name(log)?;
-                let element = answer.find_partition(name, log.partition);
-                let element =
-                    element.ok_or_else(|| Fault::Retry(format!("{what}: {name} is missing")))?;
-                element.error().map_err(|error| errors::call(what, &error))?;
-                match element.offset() {
-                    Offset::Offset(offset) => Ok(offset),
-                    Offset::Beginning
-                    | Offset::End
-                    | Offset::Stored
-                    | Offset::Invalid
-                    | Offset::OffsetTail(_) => {
-                        Err(Fault::Retry(format!("{what}: {name} has no answer")))
-                    }
-                }
+            let none = |log| {
+                let (what, name) = (self.asking(logs), self.name(log)?.to_owned());
+                Err(Fault::Retry(format!("{what}: {name} has no answer")))
             };
-            logs.iter().map(of).collect()
+            let places = self.places(consumer, logs, place)?;
+            logs.iter()
+                .zip(places)
+                .map(|(&log, place)| place.map_or_else(|| none(log), Ok))
+                .collect()
         };
         let (starts, ends) = (ask(Offset::Beginning)?, ask(Offset::End)?);
         Ok(starts.into_iter().zip(ends).map(|(start, end)| Bounds { start, end }).collect())
+    }
+
+    /// Where a place or a time (Unix ms) is in each log; none: behind its last record.
+    fn places(
+        &self,
+        consumer: &BaseConsumer<Quiet>,
+        logs: &[LogId],
+        place: Offset,
+    ) -> Result<Vec<Option<i64>>, Fault> {
+        let what = &self.asking(logs);
+        // librdkafka takes a place for a time: its numbers are the protocol's.
+        let asked = consumer.offsets_for_times(self.list(logs, place)?, CALL_TIMEOUT);
+        let answer = asked.map_err(|error| errors::call(what, &error))?;
+        let of = |&log: &LogId| {
+            let name = self.name(log)?;
+            let element = answer.find_partition(name, log.partition);
+            let element =
+                element.ok_or_else(|| Fault::Retry(format!("{what}: {name} is missing")))?;
+            element.error().map_err(|error| errors::call(what, &error))?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
+        };
+        logs.iter().map(of).collect()
     }
 
     fn asking(&self, logs: &[LogId]) -> String {
@@ -115,6 +137,43 @@ impl RdLog {
         let (&role, _) = self.names.iter().find(|(_, known)| *known == name)?;
         let log = LogId { role, partition: record.partition() };
         self.open.contains(&log).then_some(log)
+    }
+
+    /// Brings at most one record, of any log that is open, with its headers.
+    pub(in super::super) fn poll_output(
+        &mut self,
+        wait: Duration,
+        visit: &mut dyn FnMut(LogRecord<'_>, HeadersOf<'_>),
+    ) -> Result<LogPolled, Fault> {
+        let mut record = self.fetched.next();
+        if record.is_none() {
+            self.serve()?;
+            self.fetched.fill(wait);
+            record = self.fetched.next();
+        }
+        let Some(record) = record else { return Ok(LogPolled::Nothing) };
+        let Some(log) = self.log_of(&record) else { return Ok(LogPolled::Nothing) };
+        match record.error() {
+            None => {}
+            Some(RDKafkaErrorCode::PartitionEOF) => return Ok(LogPolled::End(log)),
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                return Ok(LogPolled::OutOfRange(log));
+            }
+            Some(code) => {
+                let error = KafkaError::MessageConsumption(code);
+                return Err(errors::call(&format!("reading topic {}", record.topic()), &error));
+            }
+        }
+        self.reader.context().reach.seen();
+        let read = LogRecord {
+            log,
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms().unwrap_or_default(),
+            key: record.key(),
+            value: record.value(),
+        };
+        visit(read, &|header| record.headers(header));
+        Ok(LogPolled::Record)
     }
 
     /// Serves the client: what is of no log comes through its own queue.
@@ -162,34 +221,7 @@ impl LogReader for RdLog {
         wait: Duration,
         visit: &mut dyn FnMut(LogRecord<'_>),
     ) -> Result<LogPolled, Fault> {
-        let mut record = self.fetched.next();
-        if record.is_none() {
-            self.serve()?;
-            self.fetched.fill(wait);
-            record = self.fetched.next();
-        }
-        let Some(record) = record else { return Ok(LogPolled::Nothing) };
-        let Some(log) = self.log_of(&record) else { return Ok(LogPolled::Nothing) };
-        match record.error() {
-            None => {}
-            Some(RDKafkaErrorCode::PartitionEOF) => return Ok(LogPolled::End(log)),
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                return Ok(LogPolled::OutOfRange(log));
-            }
-            Some(code) => {
-                let error = KafkaError::MessageConsumption(code);
-                return Err(errors::call(&format!("reading topic {}", record.topic()), &error));
-            }
-        }
-        self.reader.context().reach.seen();
-        visit(LogRecord {
-            log,
-            offset: record.offset(),
-            timestamp_ms: record.timestamp_ms().unwrap_or_default(),
-            key: record.key(),
-            value: record.value(),
-        });
-        Ok(LogPolled::Record)
+        self.poll_output(wait, &mut |record, _| visit(record))
     }
 
     fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
@@ -199,7 +231,19 @@ impl LogReader for RdLog {
     fn whole(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
         self.bounds(&self.whole, logs)
     }
+
+    fn since(&mut self, log: LogId, at_ms: i64) -> Result<Option<i64>, Fault> {
+        let places = self.places(&self.reader, &[log], Offset::Offset(at_ms.max(0)))?;
+        match places.first().copied().flatten() {
+            Some(offset) => Ok(Some(offset)),
+            None => Ok(self.stable(&[log])?.first().map(|bounds| bounds.end)),
+        }
+    }
+
     fn topic_id(&mut self, role: Role) -> Result<Option<String>, Fault> {
+        if !self.tells_ids {
+            return Ok(None);
+        }
         let told = rights::describe(&self.whole, &self.topics, &[role])?;
         let Some((_, topic)) = told.into_iter().next() else { return Ok(None) };
         topic.refused.map_or(Ok(topic.id), |code| errors::topic_id(&topic.name, code))

@@ -12,8 +12,10 @@ mod input;
 mod log;
 mod native;
 mod output;
+mod positions;
 mod removal;
 mod rights;
+mod source;
 mod version;
 
 use std::collections::BTreeMap;
@@ -34,7 +36,9 @@ pub use input::RdInput;
 pub use log::RdLog;
 pub use output::RdOutput;
 pub(crate) use output::flush;
+pub use positions::Positions;
 use removal::Remover;
+pub use source::RdSource;
 
 /// A real cluster (or the embedded one), as this process sees it.
 pub struct RdKafka {
@@ -93,6 +97,16 @@ impl RdKafka {
             return Ok(());
         }
         version::check(&self.settings, &self.whole)
+    }
+
+    /// Those who are in the group, also while a rebalance is under way; none: the brokers do not tell.
+    pub fn group_members(&self) -> Result<Option<Vec<String>>, Fault> {
+        group::members(&self.settings.group, &self.whole)
+    }
+
+    /// The group's positions, for one who is not in it.
+    pub fn positions(&self) -> Result<Positions, Fault> {
+        Positions::create(&self.settings, Arc::clone(&self.reach))
     }
 
     /// The end of each of these partitions of the inputs, as a read-uncommitted client sees it.
@@ -192,6 +206,7 @@ impl Kafka for RdKafka {
     type Input = RdInput;
     type Output = RdOutput;
     type Log = RdLog;
+    type Source = RdSource;
 
     fn capabilities(&self) -> Capabilities {
         let real = !self.settings.embedded_broker;
@@ -233,11 +248,19 @@ impl Kafka for RdKafka {
         }
     }
 
+    fn refuses_removals(&self) -> bool {
+        self.remover.get().is_some_and(Remover::is_refused)
+    }
+
     fn roster(&self) -> Result<Option<Roster>, Fault> {
         if self.settings.embedded_broker {
             return Ok(None);
         }
         group::roster(&self.settings, &self.whole)
+    }
+
+    fn members(&self, group: &str) -> Result<Option<usize>, Fault> {
+        Ok(group::members(group, &self.whole)?.map(|members| members.len()))
     }
 
     fn input(&self, worker: usize) -> Result<RdInput, Fault> {
@@ -256,5 +279,9 @@ impl Kafka for RdKafka {
 
     fn log(&self, reading: Reading) -> Result<RdLog, Fault> {
         RdLog::create(&self.settings, reading, Arc::clone(&self.whole), Arc::clone(&self.reach))
+    }
+
+    fn source(&self) -> Result<RdSource, Fault> {
+        RdSource::create(&self.settings, Arc::clone(&self.whole), Arc::clone(&self.reach))
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::super::seam::{Appended, Fault, Output, OutputRecord, PartitionId, Position, Role};
 use super::super::settings::{CALL_TIMEOUT, OUTPUTS, PipelineSettings, Topics};
 use super::context::{OutputContext, Reach, mark};
 use super::native::Sender;
-use super::{RdInput, config, errors, native};
+use super::positions::Positions;
+use super::{RdInput, config, errors, native, positions};
 
 /// How long a send waits for room in the queue before it looks again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
@@ -111,6 +112,44 @@ impl RdOutput {
         }
     }
 
+    /// Adds the positions of a group that nobody is in. The caller has made sure of that.
+    pub(in super::super) fn send_positions_of_nobody(
+        &mut self,
+        group: &Positions,
+        positions: &[Position],
+    ) -> Result<(), Fault> {
+        self.add_positions(positions, group.nobody())
+    }
+
+    fn add_positions(
+        &mut self,
+        positions: &[Position],
+        member: Option<ConsumerGroupMetadata>,
+    ) -> Result<(), Fault> {
+        let what = &format!("adding the positions of group {} to the transaction", self.group);
+        let list =
+            positions::list(&self.topics, positions).map_err(|error| errors::call(what, &error))?;
+        let Some(member) = member else {
+            return Err(Fault::Abort(format!(
+                "{what}: the consumer has lost its place in the group"
+            )));
+        };
+        // What is still to be sent goes out beside the two calls that this makes.
+        let producer = self.producer();
+        let sent = thread::scope(|scope| {
+            let hurry = || native::hurry(producer, HURRY);
+            // Without a thread they wait for as long as they may.
+            drop(thread::Builder::new().spawn_scoped(scope, hurry));
+            producer.send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
+        });
+        sent.map_err(|error| match errors::transaction(what, &error) {
+            // The whole batch is tried again, after a wait.
+            Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
+            fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
+        })
+        .map_err(|fault| self.cause(fault))
+    }
+
     /// The cause of a failed transaction is the record that failed, where there is one.
     fn cause(&self, fault: Fault) -> Fault {
         match (self.producer().context().take().failed, fault) {
@@ -162,40 +201,12 @@ impl Output for RdOutput {
     }
 
     fn send_positions(&mut self, input: &RdInput, positions: &[Position]) -> Result<(), Fault> {
-        let what = &format!("adding the positions of group {} to the transaction", self.group);
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for position in positions {
-            let topic = self.topics.input(position.id.class);
-            let mut element = list.add_partition(topic, position.id.partition);
-            element
-                .set_offset(Offset::Offset(position.offset))
-                .map_err(|error| errors::call(what, &error))?;
-            element.set_metadata(&position.metadata);
-        }
         // librdkafka's own thread can lose the place at any moment, or win it anew, and brokers do not
         // fence what comes without a generation: what is sent was read while the place was held.
         let before = input.is_as_told();
         let member = input.consumer().group_metadata();
         let held = before && input.is_as_told();
-        let Some(member) = member.filter(|_| held) else {
-            return Err(Fault::Abort(format!(
-                "{what}: the consumer has lost its place in the group"
-            )));
-        };
-        // What is still to be sent goes out beside the two calls that this makes.
-        let producer = self.producer();
-        let sent = thread::scope(|scope| {
-            let hurry = || native::hurry(producer, HURRY);
-            // Without a thread they wait for as long as they may.
-            drop(thread::Builder::new().spawn_scoped(scope, hurry));
-            producer.send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
-        });
-        sent.map_err(|error| match errors::transaction(what, &error) {
-            // The whole batch is tried again, after a wait.
-            Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
-            fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
-        })
-        .map_err(|fault| self.cause(fault))
+        self.add_positions(positions, member.filter(|_| held))
     }
 
     fn commit(&mut self, appended: &mut Vec<Appended>) -> Result<(), Fault> {

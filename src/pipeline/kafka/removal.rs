@@ -6,6 +6,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -37,7 +38,11 @@ struct Removal {
 }
 
 /// Asks for removals.
-pub(super) struct Remover(SyncSender<Removal>);
+pub(super) struct Remover {
+    ask: SyncSender<Removal>,
+    /// The last one was refused.
+    refused: Arc<AtomicBool>,
+}
 
 impl Remover {
     /// Starts the thread, which ends with this value.
@@ -45,11 +50,20 @@ impl Remover {
         let admin: AdminClient<DefaultClientContext> =
             config::admin(settings).create().map_err(|error| errors::creation(&error))?;
         let (ask, asked) = sync_channel(WAITING_MAX);
+        let refused = Arc::new(AtomicBool::new(false));
         thread::Builder::new()
             .name("removal".to_owned())
-            .spawn(move || work(&admin, &asked))
+            .spawn({
+                let refused = Arc::clone(&refused);
+                move || work(&admin, &asked, &refused)
+            })
             .map_err(|error| Fault::Stop(format!("the thread removal cannot start: {error}")))?;
-        Ok(Self(ask))
+        Ok(Self { ask, refused })
+    }
+
+    /// Whether the last one was refused.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Asks for one, without a wait.
@@ -61,18 +75,21 @@ impl Remover {
         before: i64,
     ) {
         let removal = Removal { topic: settings.topics.name(role), partition, before };
-        if self.0.try_send(removal).is_err() {
+        if self.ask.try_send(removal).is_err() {
             tracing::debug!(partition, before, "a removal is left for the next snapshot");
         }
     }
 }
 
-fn work(admin: &AdminClient<DefaultClientContext>, asked: &Receiver<Removal>) {
+fn work(
+    admin: &AdminClient<DefaultClientContext>,
+    asked: &Receiver<Removal>,
+    is_refused: &AtomicBool,
+) {
     let counter =
         |result: &'static str| metrics::counter!(names::CHANGELOG_REMOVALS, "result" => result);
     let (done, failed, refused) = (counter("done"), counter("failed"), counter("refused"));
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
-    let mut said = false;
     for removal in asked {
         let Removal { topic, partition, before } = &removal;
         let mut outcome = runtime.block_on(remove(admin, &removal));
@@ -88,9 +105,9 @@ fn work(admin: &AdminClient<DefaultClientContext>, asked: &Receiver<Removal>) {
             Ok(()) => {
                 tracing::debug!(topic, partition, before, "records before a snapshot are removed");
                 done.increment(1);
-                said = false;
+                is_refused.store(false, Ordering::Relaxed);
             }
-            Err(error) => tell(&error, topic, &mut said, &failed, &refused),
+            Err(error) => tell(&error, topic, is_refused, &failed, &refused),
         }
     }
 }
@@ -110,14 +127,20 @@ async fn remove(
 }
 
 /// What cannot pass by itself is said once.
-fn tell(error: &KafkaError, topic: &str, said: &mut bool, failed: &Counter, refused: &Counter) {
+fn tell(
+    error: &KafkaError,
+    topic: &str,
+    is_refused: &AtomicBool,
+    failed: &Counter,
+    refused: &Counter,
+) {
     let Some(what_to_do) = refusal(error) else {
         tracing::debug!(%error, topic, "records could not be removed; tried again later");
         failed.increment(1);
         return;
     };
     refused.increment(1);
-    if !std::mem::replace(said, true) {
+    if !is_refused.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             %error,
             topic,

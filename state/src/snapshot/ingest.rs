@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::{Ahead, Room};
 use crate::delta::rows::RowReader;
 use crate::error::StateError;
 use crate::filter::Forgetting;
@@ -20,6 +21,8 @@ pub(crate) struct Ingest {
     /// The offset of its first record.
     pub(crate) start: i64,
     pub(crate) parts: u32,
+    /// The deltas among its parts.
+    pub(crate) ahead: Ahead,
     store: PathBuf,
     files: Vec<PathBuf>,
     open: Option<SstFileWriter<'static>>,
@@ -29,11 +32,26 @@ pub(crate) struct Ingest {
 
 impl Ingest {
     /// Begins with the snapshot of a sequence whose first record lies at an offset.
-    pub(crate) fn begin(store: &Path, sequence: u64, start: i64) -> Result<Self, StateError> {
+    pub(crate) fn begin(
+        store: &Path,
+        sequence: u64,
+        start: i64,
+        room: &Room,
+    ) -> Result<Self, StateError> {
         clean(store)?;
         fs::create_dir_all(directory(store)).map_err(|error| StateError::from_io(store, &error))?;
         let store = store.to_owned();
-        Ok(Self { sequence, start, parts: 0, store, files: vec![], open: None, books: vec![] })
+        let ahead = Ahead::new(room);
+        Ok(Self {
+            sequence,
+            start,
+            parts: 0,
+            ahead,
+            store,
+            files: vec![],
+            open: None,
+            books: vec![],
+        })
     }
 
     /// Takes in the next part.
@@ -66,13 +84,13 @@ impl Ingest {
         Ok(())
     }
 
-    /// Closes the last file. Gives the files, and the books in them.
-    pub(crate) fn finish(mut self) -> Result<(Vec<PathBuf>, Books), StateError> {
+    /// Closes the last file. Gives the files, the books in them, and the deltas among the parts.
+    pub(crate) fn finish(mut self) -> Result<(Vec<PathBuf>, Books, Ahead), StateError> {
         if let Some(mut writer) = self.open.take() {
             let closed = writer.finish();
             closed.map_err(|error| StateError::from_rocksdb(&self.store, error))?;
         }
-        Ok((self.files, self.books))
+        Ok((self.files, self.books, self.ahead))
     }
 
     fn file(&mut self) -> Result<SstFileWriter<'static>, rocksdb::Error> {

@@ -1,10 +1,11 @@
 //! Snapshots on the changelog: written in slices while deltas go on, and taken into an empty store.
 
 use lethe_engine::Ledger;
-use lethe_state::{Remedy, Restored, StateError, Store};
+use lethe_state::{Memory, Remedy, Restored, StateError, Store};
 use std::fs;
+use std::path::Path;
 
-use crate::support::{PART_BYTES, all, crash, get, home, open};
+use crate::support::{PART_BYTES, all, crash, get, home, identity, open};
 
 /// Small enough for several parts and slices.
 const SMALL_PART_BYTES: usize = 100;
@@ -28,16 +29,28 @@ impl Log {
 
     /// Restores a store from an offset on, as a reader does. Returns how many snapshots were taken in.
     fn restore(&self, store: &mut Store, from: i64) -> Result<usize, StateError> {
-        let (mut offset, mut rewinds) = (from, 0);
+        let (mut offset, mut taken_in) = (from, 0);
         while let Some(record) = self.0.get(usize::try_from(offset).unwrap()) {
             offset += 1;
-            if let Restored::Rewind(start) = store.restore(record, offset)? {
-                offset = start;
-                rewinds += 1;
+            match store.restore(record, offset)? {
+                Restored::Rewind(again_from) => {
+                    offset = again_from;
+                    taken_in += 1;
+                }
+                Restored::TakenIn => taken_in += 1,
+                Restored::Applied(_)
+                | Restored::Incomplete
+                | Restored::Known
+                | Restored::PassedOver => {}
             }
         }
-        store.check_whole().map(|()| rewinds)
+        store.check_whole().map(|()| taken_in)
     }
+}
+
+/// A store that can keep so many bytes of deltas until a snapshot is in.
+fn open_with_room(dir: &Path, room: usize) -> Store {
+    Store::open(dir, &identity(), &Memory::new(8 << 20, 2 * room)).unwrap()
 }
 
 /// A store with some rows, each of a delta of its own, and its changelog.
@@ -116,19 +129,43 @@ fn records_that_come_twice_do_no_harm() {
     let mut log = filled(&mut store, 100);
     let start = write_snapshot(&mut store, &mut log);
     let mut restored = open(&home.path().join("restored"));
-    let (mut offset, mut rewinds) = (start, 0);
+    let (mut offset, mut taken_in) = (start, 0);
     while let Some(record) = log.0.get(usize::try_from(offset).unwrap()) {
         offset += 1;
         let once = restored.restore(record, offset).unwrap();
-        if let Restored::Rewind(start) = once {
-            (offset, rewinds) = (start, rewinds + 1);
+        if once == Restored::TakenIn {
+            taken_in += 1;
         } else if once == Restored::PassedOver {
             restored.restore(record, offset).unwrap();
         }
     }
     restored.check_whole().unwrap();
-    assert_eq!(rewinds, 1);
+    assert_eq!(taken_in, 1);
     assert_eq!(all(&mut restored), all(&mut store));
+}
+
+#[test]
+fn deltas_that_find_no_room_are_read_again() {
+    let (home, dir) = home();
+    let mut store = open(&dir);
+    let mut log = filled(&mut store, 100);
+    let start = write_snapshot(&mut store, &mut log);
+    for room in [0, 500, 1_000] {
+        let mut restored = open_with_room(&home.path().join(format!("room-{room}")), room);
+        let (mut offset, mut again_from) = (start, None);
+        while let Some(record) = log.0.get(usize::try_from(offset).unwrap()) {
+            offset += 1;
+            if let Restored::Rewind(from) = restored.restore(record, offset).unwrap() {
+                assert_eq!(again_from.replace(from), None);
+                offset = from;
+            }
+        }
+        restored.check_whole().unwrap();
+        let again_from = again_from.unwrap();
+        assert!(again_from > start, "room {room}: from {again_from}, the snapshot from {start}");
+        assert_eq!(all(&mut restored), all(&mut store), "room {room}");
+        assert_eq!(restored.changelog_offset(), store.changelog_offset(), "room {room}");
+    }
 }
 
 #[test]
@@ -185,7 +222,7 @@ fn a_crash_within_a_restore_begins_it_anew() {
     let mut log = filled(&mut store, 100);
     let start = write_snapshot(&mut store, &mut log);
     let target = home.path().join("restored");
-    let mut restored = open(&target);
+    let mut restored = open_with_room(&target, 0);
     let (mut offset, mut after_rewind) = (start, false);
     loop {
         let record = &log.0[usize::try_from(offset).unwrap()];
@@ -199,7 +236,8 @@ fn a_crash_within_a_restore_begins_it_anew() {
             Restored::Applied(_)
             | Restored::Incomplete
             | Restored::Known
-            | Restored::PassedOver => {}
+            | Restored::PassedOver
+            | Restored::TakenIn => {}
         }
     }
     restored.flush().unwrap();
@@ -325,4 +363,30 @@ fn a_large_snapshot_is_taken_in() {
     eprintln!(
         "{rows} rows, {bytes} bytes: written in {written:?} (longest slice {longest:?}), taken in at {rate:.0} rows/s"
     );
+}
+
+/// A ledger that was put together elsewhere begins its changelog with a snapshot under a number of its own.
+#[test]
+fn a_changelog_can_begin_with_a_snapshot_of_any_number() {
+    let (_home, dir) = home();
+    let mut made = open(&dir.join("made"));
+    for n in 0..9 {
+        made.put(format!("Erow-{n}").as_bytes(), b"value");
+    }
+    made.commit(0).unwrap();
+    made.number(1_000).unwrap();
+    let mut log = Log::default();
+    let slice = made.snapshot_slice(&made.begin_snapshot(), SMALL_PART_BYTES, usize::MAX).unwrap();
+    assert!(slice.next.is_none() && slice.records.len() > 2);
+    log.commit(&mut made, slice.records);
+    let mut restored = open(&dir.join("restored"));
+    assert_eq!(log.restore(&mut restored, 0).unwrap(), 1);
+    assert_eq!(restored.sequence(), 1_001);
+    assert_eq!(all(&mut restored), all(&mut made));
+    // What is left of the one before cannot go on with it.
+    let mut before = open(&dir.join("before"));
+    before.put(b"Eold", b"value");
+    before.commit(0).unwrap();
+    let error = log.restore(&mut before, 0).unwrap_err();
+    assert_eq!(error.remedy(), Remedy::Rebuild);
 }

@@ -26,9 +26,23 @@ impl Case<'_> {
         if first.tenant == SHORT {
             self.held()?;
         }
+        if self.may_be_mended() {
+            return Ok(());
+        }
         let is_message = self.id.class == Class::Message;
         let timed = first.ttl_ms > 0 || [SHORT, BRIEF, FLIP].contains(&first.tenant);
         if timed && is_message { self.timed(first) } else { self.exact(first) }
+    }
+
+    /// An edit came before its message was known and was dropped; a replay may have brought it in since.
+    fn may_be_mended(&self) -> bool {
+        let begins = |what: &What| matches!(what, What::Sent | What::Edited { carries: true, .. });
+        let early = self.events.iter().take_while(|(_, event)| !begins(&event.what));
+        let dropped = early.filter(|(_, event)| matches!(event.what, What::Edited { .. })).count();
+        dropped > 0
+            && self.traffic.replays.iter().any(|asked| {
+                !asked.refresh && asked.class.is_none_or(|class| class == self.id.class)
+            })
     }
 
     /// Each content once, byte for byte one of the inputs'; never on both topics; a message has at most one

@@ -1,6 +1,7 @@
 //! The verdict on a run: what a `read_committed` consumer sees, against what the input warrants.
 
 mod case;
+mod replays;
 mod store;
 
 use std::collections::BTreeMap;
@@ -112,7 +113,10 @@ fn partition(
     }
     let mut seen: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
     for storage in [Storage::Stored, Storage::Transit] {
-        for (_, record) in committed(broker, Role::Output(id.class, storage), id.partition) {
+        let records = committed(broker, Role::Output(id.class, storage), id.partition);
+        let whole = broker.logs.get(&(Role::Input(id.class), id.partition));
+        let whole = whole.is_some_and(|log| log.start == 0);
+        for record in replays::without(&records, traffic, id, whole)? {
             let key =
                 String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
             seen.entry(key).or_default().push(seen_of(storage, record));
@@ -142,14 +146,15 @@ fn record_key(key: &str) -> &str {
     version.filter(|_| key.starts_with(SHORT)).map_or(key, |(record, _)| record)
 }
 
+fn header(record: &Record, name: &str) -> Option<String> {
+    let found = record.headers.iter().find(|(known, _)| known == name.as_bytes());
+    Some(String::from_utf8_lossy(found?.1.as_deref()?).into_owned())
+}
+
 fn seen_of(storage: Storage, record: &Record) -> Seen {
-    let header = |name: &str| {
-        let found = record.headers.iter().find(|(known, _)| known == name.as_bytes());
-        found.and_then(|(_, value)| value.clone()).unwrap_or_default()
-    };
     let out = match &record.value {
         Some(value) => Out::Content(value.to_vec()),
-        None => Out::Tombstone(String::from_utf8_lossy(&header("lethe-reason")).into_owned()),
+        None => Out::Tombstone(header(record, "lethe-reason").unwrap_or_default()),
     };
     Seen { storage, out, serial: record.serial, clock_max_ms: record.clock_max_ms }
 }
@@ -180,15 +185,21 @@ fn dead_letters(broker: &Broker, traffic: &Traffic) -> Result<(), String> {
     }
 }
 
-/// Each control record is reported once.
+/// Each control record is reported once, and each replay's end once by each of its partitions.
 fn audits(broker: &Broker, traffic: &Traffic) -> Result<(), String> {
-    let mut seen = Vec::new();
+    let (mut seen, mut replayed) = (Vec::new(), Vec::new());
     for (_, record) in committed(broker, Role::Audit, 0) {
         let text = record.value.as_deref().unwrap_or_default();
         let report: serde_json::Value =
             serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if report["type"].as_str().is_some_and(|kind| kind.starts_with("replay-")) {
+            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+            replayed.push((key.into_owned(), report));
+            continue;
+        }
         seen.push(report["control_offset"].as_i64().unwrap_or_default());
     }
+    replays::ended(&replayed, traffic)?;
     let expected: Vec<i64> = traffic.said.iter().map(|&(offset, _)| offset).collect();
     if seen == expected {
         Ok(())

@@ -11,7 +11,7 @@ use lethe::pipeline::seam::{
 use super::{REPEATED_MAX, retry};
 use crate::faults::Call;
 use crate::group::{Flow, Wish};
-use crate::log::Headers;
+use crate::log::{Headers, Record};
 use crate::node::{Node, Strike};
 
 /// A worker's consumer.
@@ -76,8 +76,7 @@ impl SimInput {
                 flow.position = position;
             }
             if let Some((offset, record)) = record {
-                let (key, value, headers) = (record.key, record.value, record.headers);
-                return Some(Polled::Record(SimRecord { id: *id, offset, key, value, headers }));
+                return Some(Polled::Record(SimRecord::new(*id, offset, &record)));
             }
         }
         None
@@ -232,6 +231,13 @@ pub(crate) struct SimRecord {
     key: Option<Rc<[u8]>>,
     value: Option<Rc<[u8]>>,
     headers: Headers,
+}
+
+impl SimRecord {
+    pub(super) fn new(id: PartitionId, offset: i64, record: &Record) -> Self {
+        let Record { key, value, headers, .. } = record.clone();
+        Self { id, offset, key, value, headers }
+    }
 }
 
 impl InputRecord for SimRecord {

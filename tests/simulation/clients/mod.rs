@@ -3,6 +3,7 @@
 mod input;
 mod log;
 mod output;
+mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::node::{Node, Strike};
 use input::SimInput;
 pub(crate) use log::SimLog;
 use output::SimOutput;
+use source::SimSource;
 
 /// How many positions a repeated answer goes back, at most.
 const REPEATED_MAX: usize = 4;
@@ -39,6 +41,7 @@ impl Kafka for SimKafka {
     type Input = SimInput;
     type Output = SimOutput;
     type Log = SimLog;
+    type Source = SimSource;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -90,6 +93,10 @@ impl Kafka for SimKafka {
 
     fn log(&self, _reading: Reading) -> Result<SimLog, Failure> {
         Ok(SimLog::new(self.node.clone()))
+    }
+
+    fn source(&self) -> Result<SimSource, Failure> {
+        Ok(SimSource::new(self.node.clone()))
     }
 }
 

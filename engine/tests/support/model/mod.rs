@@ -163,7 +163,8 @@ impl Model {
             | Action::Commit
             | Action::Reopen
             | Action::Abort
-            | Action::Filter(_) => {}
+            | Action::Filter(_)
+            | Action::Again(_) => {}
         }
         for seen in &rest {
             self.tombstone(step.now, seen)?;
