@@ -212,7 +212,7 @@ impl Input for RdInput {
         Ok(match this.class(message) {
             Some(class) => {
                 let id = PartitionId { class, partition: message.partition() };
-                Polled::Record(RdRecord { id, message, bare: Cell::new(false) })
+                Polled::Record(RdRecord::new(id, message))
             }
             None => Polled::Nothing,
         })
@@ -316,7 +316,7 @@ pub struct RdRecord<'a> {
 
 impl<'a> RdRecord<'a> {
     pub(super) const fn new(id: PartitionId, message: &'a FetchedRecord) -> Self {
-        Self { id, message }
+        Self { id, message, bare: Cell::new(false) }
     }
 }
 
