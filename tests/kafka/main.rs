@@ -6,6 +6,7 @@
 
 mod audit;
 mod bad_input;
+mod benchmarks;
 mod brokers;
 mod changelogs;
 mod configs;
