@@ -14,7 +14,7 @@ NODES ?= 3
 # How many random histories of each class `make histories` draws.
 HISTORIES ?= 300000
 
-.PHONY: help demo test simulate histories mutations faults bench lint fmt prerequisites
+.PHONY: help demo test simulate histories mutations faults bench bench-micro instructions lint fmt prerequisites
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +46,17 @@ mutations: ## Break lethe in each way of tests/simulation/mutations: the simulat
 histories: ## Draw HISTORIES random histories of each class for the engine, against a naive model.
 	LETHE_HISTORIES=$(HISTORIES) cargo test --release --locked -p lethe-engine --test random_histories
 
-bench: ## Measure; ARGS="--messages 20000 --rounds 1" makes it short.
+bench: ## Measure beside a pass-through; ARGS="--messages 20000 --rounds 1" is short, ARGS="expire" measures another thing.
 	@scripts/prerequisites build kafka
 	scripts/bench $(ARGS)
+
+bench-micro: ## Measure decoding, keys, decisions, deltas, expiry and a worker without Kafka.
+	@scripts/prerequisites build
+	cargo bench --locked -p lethe --bench micro -- $(ARGS)
+
+instructions: ## Count the instructions of the hot path and compare them with benches/instructions.txt.
+	@scripts/prerequisites build instructions
+	scripts/instructions $(ARGS)
 
 lint: ## Check format, lints and documentation.
 	cargo fmt --all --check

@@ -1,5 +1,5 @@
 //! Replays: what a control record begins, changes and ends, and what records that are read again mean.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 #[expect(unreachable_pub, reason = "shared by the test binaries")]
 mod support;

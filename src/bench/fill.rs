@@ -13,18 +13,17 @@ use anyhow::{Context as _, bail};
 use lethe_engine::{Class, ControlRecord, Effects, Engine, Origin};
 use lethe_state::{Identity, Memory, Store};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::load::{Load, Messages, RETENTION_S};
+use super::load::send;
+use super::messages::{Messages, Shape, Size};
 use crate::codec::{self, TimeLimits};
 use crate::demo::now_ms;
 use crate::pipeline::kafka::config;
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{DELTA_PART_BYTES_MAX, PipelineSettings, SNAPSHOT_SLICE_BYTES};
 use crate::pipeline::transaction::{Mark, SnapshotMark};
-use crate::traffic::Tenant;
 
 /// Messages of one delta: what a worker does with in its commit interval.
 const BATCH: u64 = 10_000;
@@ -32,8 +31,6 @@ const BATCH: u64 = 10_000;
 const KEY: &[u8] = b"lethe/1";
 /// How long one acknowledgement may take.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
-/// How long to wait for room in the queue.
-const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// Memory of the ledgers that are made on the way.
 const CACHE_BYTES: usize = 32 << 20;
 const WRITE_BUFFER_BYTES: usize = 128 << 20;
@@ -134,33 +131,29 @@ impl<'f> Partition<'f> {
 
     /// Gives what the group is to be told with the partition's position.
     fn fill(mut self) -> anyhow::Result<String> {
-        let tenants = Tenant::crowd(self.fill.tenants, self.fill.tenants, RETENTION_S);
+        let shape = Shape {
+            messages: self.messages,
+            delivered: false,
+            size: Size::Bytes(0),
+            tenants: self.fill.tenants,
+            opted_in: self.fill.tenants,
+            seed: self.fill.seed + u64::from(self.partition.unsigned_abs()),
+            ..Shape::default()
+        };
         let mut engine = Engine::open(Class::Message, &mut self.store)?;
         let mut effects = Effects::default();
-        for (offset, control) in (0..).zip(tenants.iter().flat_map(Tenant::controls)) {
+        for (offset, control) in (0..).zip(shape.controls()) {
             let (key, value) = (control.key.as_bytes(), Some(control.value.as_bytes()));
             let record = ControlRecord::parse(offset, now_ms(), key, value);
             effects.clear();
             engine.control(&mut self.store, &record, now_ms(), &mut effects)?;
         }
-        let load = Load {
-            brokers: String::new(),
-            topic: String::new(),
-            control: None,
-            messages: self.messages,
-            delivered: false,
-            tenants: self.fill.tenants,
-            opted_in: self.fill.tenants,
-            bytes: 0,
-            rate: None,
-            seed: self.fill.seed + u64::from(self.partition.unsigned_abs()),
-        };
-        let mut messages = Messages::new(&load, &tenants);
+        let mut messages = Messages::new(&shape);
         let mut left = self.messages;
         while left > 0 {
             let now_ms = now_ms();
             for _ in 0..BATCH.min(left) {
-                let Some(record) = messages.next_record() else { bail!("too few messages") };
+                let Some(record) = messages.next_record(now_ms) else { bail!("too few messages") };
                 let limits = TimeLimits { latest_ms: now_ms + 1 };
                 let event = codec::decode(Class::Message, &record.value, limits)?;
                 effects.clear();
@@ -209,15 +202,8 @@ impl<'f> Partition<'f> {
     }
 
     fn write(&mut self, value: &[u8]) -> anyhow::Result<()> {
-        let mut record =
-            BaseRecord::to(&self.topic).partition(self.partition).key(KEY).payload(value);
-        while let Err((error, refused)) = self.producer.send(record) {
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                return Err(error).context("writing to a changelog");
-            }
-            self.producer.poll(ROOM_WAIT);
-            record = refused;
-        }
+        let record = BaseRecord::to(&self.topic).partition(self.partition).key(KEY).payload(value);
+        send(&self.producer, record)?;
         self.producer.poll(Duration::ZERO);
         self.end += 1;
         Ok(())

@@ -1,6 +1,6 @@
 //! The floor: plain rdkafka with lethe's own settings, as many workers, no state and no decoding.
 //!
-//! It ends when it has committed everything that was there at its start. Each worker takes its share of
+//! It ends when it has committed everything that was there at its start, if it is not to follow. Each worker takes its share of
 //! the partitions without asking the group, whose rebalances would only blur the floor.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,10 @@ pub struct PassThrough {
     pub settings: PipelineSettings,
     /// Where to; it has as many partitions as the input of messages.
     pub output: String,
+    /// Go on with what comes, until the process is killed.
+    pub follow: bool,
+    /// Partitions that are passed through from an offset on, not from their start.
+    pub from: BTreeMap<i32, i64>,
 }
 
 /// What was passed through.
@@ -52,9 +56,14 @@ pub struct Passed {
 /// The broker refuses something.
 pub fn pass_through(of: &PassThrough) -> anyhow::Result<Passed> {
     let started = Instant::now();
-    let ends = ends(&of.settings, &of.settings.topics.messages)?;
+    let mut ends = ends(&of.settings, &of.settings.topics.messages)?;
+    for (partition, &offset) in &of.from {
+        if let Some((start, _)) = ends.get_mut(partition) {
+            *start = offset;
+        }
+    }
     let records = ends.values().map(|(start, end)| end - start).sum();
-    let left = Arc::new(AtomicI64::new(records));
+    let left = Arc::new(AtomicI64::new(if of.follow { i64::MAX } else { records }));
     let workers: Vec<_> = (0..of.settings.workers)
         .map(|number| {
             let (of, left, ends) = (of.clone(), Arc::clone(&left), ends.clone());

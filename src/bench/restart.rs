@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::fill::{Fill, fill};
 use super::load::{Load, load};
+use super::messages::{Shape, Size};
 use super::page;
 use super::site::Site;
 use crate::pipeline::kafka::config;
@@ -199,23 +200,24 @@ impl Bench<'_> {
             brokers: settings.brokers.clone(),
             topic: settings.topics.messages.clone(),
             control: first.then(|| settings.topics.control.clone()),
-            messages,
-            delivered: false,
-            tenants: TENANTS,
-            opted_in: TENANTS,
-            bytes: self.of.bytes,
+            shape: Shape {
+                messages,
+                delivered: false,
+                tenants: TENANTS,
+                opted_in: TENANTS,
+                size: Size::Bytes(self.of.bytes),
+                first: before,
+                ..Shape::default()
+            },
             rate: None,
-            // Another seed each time: the same one gives the same ids.
-            seed: before + 1,
         })?;
         Ok(())
     }
 
     fn start(&self) -> anyhow::Result<Lethe> {
         let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let mut command = self.site.program(0)?;
-        command.args(["run", "--instance", "bench", "--http", &http.to_string(), "--data-dir"]);
-        command.arg(&self.data).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = self.site.run(0, &http.to_string(), &self.data)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let started = Instant::now();
         let child = command.spawn().context("lethe cannot be started")?;
         Ok(Lethe { child, http, started })

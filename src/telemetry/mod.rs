@@ -6,7 +6,7 @@ pub mod history;
 pub mod logs;
 pub mod metrics;
 pub mod names;
-mod process;
+pub(crate) mod process;
 pub mod reports;
 pub mod tenants;
 pub mod terminal;

@@ -32,6 +32,12 @@ pub(super) fn render(page: &mut String) {
     }
 }
 
+/// CPU seconds and resident bytes of a process so far; `self` is this one.
+pub(crate) fn used(pid: &str) -> Option<(f64, f64)> {
+    let usage = read(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, 0.0, 0)?;
+    Some((usage.cpu_s, usage.resident_bytes))
+}
+
 fn now() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let system = fs::read_to_string("/proc/stat").ok()?;

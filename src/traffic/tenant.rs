@@ -63,20 +63,23 @@ impl Tenant {
         Self { choice: Some((message, profile)), ..Self::unknown(name, weight) }
     }
 
-    /// So many tenants with so many of them opted in, each sending less than the one before: the
-    /// usual skew of apps on a bus (Zipf's law).
+    /// So many tenants with so many of them opted in, each sending less than the one before by Zipf's
+    /// law: the one of rank n has a weight of 1 / n to the power of `skew`. 1 is usual for apps on a bus;
+    /// with 0 all are alike.
     #[must_use]
-    pub fn crowd(tenants: u32, opted_in: u32, retention_s: u32) -> Vec<Self> {
+    pub fn crowd(tenants: u32, opted_in: u32, skew: f64, retention_s: u32) -> Vec<Self> {
         /// Precision of the weights.
-        const WEIGHT_MAX: u32 = 1_000_000;
+        const WEIGHT_MAX: f64 = 1_000_000.0;
         (0..tenants)
             .map(|rank| {
                 // Spread over the ranks, so that large and small tenants are of both kinds.
-                let is_in = (rank * opted_in) % tenants.max(1) < opted_in;
+                let part = u64::from(rank) * u64::from(opted_in) % u64::from(tenants.max(1));
+                let is_in = part < u64::from(opted_in);
                 let choice = if is_in { Choice::In { retention_s } } else { Choice::Out };
                 // Ids as the bus makes them: ten digits.
                 let name = (1_400_000_000 + u64::from(rank) * 7_919).to_string();
-                Self::new(&name, WEIGHT_MAX / (rank + 1), choice, choice)
+                let weight = WEIGHT_MAX / (f64::from(rank) + 1.0).powf(skew);
+                Self::new(&name, (weight as u32).max(1), choice, choice)
             })
             .collect()
     }
@@ -160,11 +163,12 @@ mod tests {
 
     #[test]
     fn a_crowd_has_as_many_opted_in_as_asked() {
-        let crowd = Tenant::crowd(100, 70, 60);
+        let crowd = Tenant::crowd(100, 70, 1.0, 60);
         let inside = crowd
             .iter()
             .filter(|tenant| matches!(tenant.choice, Some((Choice::In { .. }, Choice::In { .. }))));
         assert_eq!((crowd.len(), inside.count()), (100, 70));
         assert!(crowd.is_sorted_by(|a, b| a.weight >= b.weight));
+        assert!(Tenant::crowd(9, 9, 0.0, 60).iter().all(|tenant| tenant.weight == 1_000_000));
     }
 }

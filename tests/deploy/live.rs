@@ -21,7 +21,7 @@ use crate::files::{dashboards, list, root, rules, string};
 use crate::tools;
 
 /// Metrics that a healthy process under load leaves at 0.
-const RIGHTLY_ZERO: [&str; 25] = [
+const RIGHTLY_ZERO: [&str; 28] = [
     "lethe_expiry_lag_seconds",
     "lethe_unmatched_events_total",
     "lethe_control_refused_total",
@@ -41,6 +41,9 @@ const RIGHTLY_ZERO: [&str; 25] = [
     "lethe_standby_partitions",
     "lethe_standby_lag_records",
     "lethe_changelog_removals_total",
+    "lethe_replay_records_total",
+    "lethe_replay_partitions",
+    "lethe_replay_remaining_records",
     "lethe_worker_silence_seconds",
     "lethe_kafka_queue_records",
     "lethe_kafka_queue_bytes",

@@ -1,11 +1,13 @@
 //! The processes of the group, and the faults that strike them.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use lethe::traffic::Random;
 use lethe_test_support::bus::Bus;
 use lethe_test_support::lethe::{Lethe, Setup};
+use rustix::process::Signal;
 
 use crate::Struck;
 
@@ -267,7 +269,9 @@ impl Member {
     }
 
     fn end_well(&mut self) {
-        let status = self.lethe.wait();
-        assert!(status.success(), "{status}: {}", self.lethe.said());
+        let (status, said) = (self.lethe.wait(), self.lethe.said());
+        // On a slow machine it may be told before it can listen: then it has not begun.
+        let unheard = status.signal() == Some(Signal::TERM.as_raw()) && said.is_empty();
+        assert!(status.success() || unheard, "{status}: {said}");
     }
 }

@@ -193,7 +193,16 @@ impl Harness {
             Action::Set(item, at) | Action::Remove(item, at) => {
                 (&item.tenant, *at, item.id.clone())
             }
-            other => return Err(format!("no event: {other:?}")),
+            other @ (Action::Control { .. }
+            | Action::Look(_)
+            | Action::Commit
+            | Action::Reopen
+            | Action::Abort
+            | Action::Suspend(_)
+            | Action::Filter(_)
+            | Action::Again(_)) => {
+                return Err(format!("no event: {other:?}"));
+            }
         };
         let (engine, ledger, _) = self.engine();
         let explained = engine.explain(ledger, tenant, START_MS + at, &id, START_MS + now);
@@ -242,8 +251,11 @@ fn outcome(counts: &ReplayCounts, seen: &[Seen]) -> Result<Outcome, String> {
     }
 }
 
+/// A row: its key and its value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// All rows but those of replays, and of what was said about them.
-fn rows(ledger: &mut Memory) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn rows(ledger: &mut Memory) -> Result<Vec<Row>, String> {
     let mut rows = Rows::default();
     ledger.scan(&[0], &[u8::MAX], usize::MAX, &mut rows).map_err(|error| error.to_string())?;
     let kept = rows.iter().filter(|(key, _)| {

@@ -286,7 +286,16 @@ pub(super) fn with_event<R>(
         }
         Action::Set(item, at) => version(item, *at, VersionAction::Set),
         Action::Remove(item, at) => version(item, *at, VersionAction::Removed),
-        other => return Err(format!("no event: {other:?}")),
+        other @ (Action::Control { .. }
+        | Action::Look(_)
+        | Action::Commit
+        | Action::Reopen
+        | Action::Abort
+        | Action::Suspend(_)
+        | Action::Filter(_)
+        | Action::Again(_)) => {
+            return Err(format!("no event: {other:?}"));
+        }
     };
     let event = VersionEvent { tenant: &tenant, id: &id, updated_at_ms, action };
     match class {
