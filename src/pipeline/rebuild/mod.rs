@@ -1,10 +1,10 @@
 //! Putting ledgers together whose changelog is lost: from what the outputs hold, the control records and the
 //! group's positions. With lethe stopped.
 //!
-//! - [`plan`]: which partitions have lost their ledger;
-//! - [`read`]: the outputs of a partition, into [`scratch`] rows;
-//! - [`build`]: the ledger, by the engine;
-//! - [`publish`]: a fresh snapshot on each changelog, then the positions of all at once.
+//! - `plan`: which partitions have lost their ledger;
+//! - `read`: the outputs of a partition, into `scratch` rows;
+//! - `build`: the ledger, by the engine;
+//! - `publish`: a fresh snapshot on each changelog, then the positions of all at once.
 //!
 //! Invariants: a rebuild that dies leaves positions that nothing starts from, and is started again; content is
 //! decoded in place and kept nowhere.

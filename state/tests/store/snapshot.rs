@@ -370,8 +370,8 @@ fn a_large_snapshot_is_taken_in() {
 fn a_changelog_can_begin_with_a_snapshot_of_any_number() {
     let (_home, dir) = home();
     let mut made = open(&dir.join("made"));
-    for n in 0..9 {
-        made.put(format!("Erow-{n}").as_bytes(), b"value");
+    for n in 0..100 {
+        made.put(format!("Erow-{n:04}").as_bytes(), b"value");
     }
     made.commit(0).unwrap();
     made.number(1_000).unwrap();
