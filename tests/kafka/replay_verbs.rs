@@ -20,8 +20,11 @@ on_both_brokers! {
 fn ask(world: &World<'_>, args: &[&str]) -> (i32, String, String) {
     let config = world.setup.write_config().display().to_string();
     let http = world.lethe().address();
-    let place = ["--config", &config, "--brokers", &world.setup.brokers, "--endpoints", &http];
-    verb(PROGRAM, &[&["replay"], args, &place].concat())
+    let place = ["--config", &config, "--brokers", &world.setup.brokers];
+    // The list is the control topic's: nobody is asked.
+    let asked = ["--endpoints", &http];
+    let asked = if args == ["list"] { &[][..] } else { &asked };
+    verb(PROGRAM, &[&["replay"], args, &place, asked].concat())
 }
 
 fn done(world: &World<'_>, args: &[&str]) -> String {
