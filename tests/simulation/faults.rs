@@ -92,11 +92,15 @@ impl Call {
         )
     }
 
+    /// Calls of replays: a run has few of them, or none.
+    pub(crate) fn is_of_sources(self) -> bool {
+        matches!(self, Self::SourceTopic | Self::SourceBounds | Self::SourceOpen | Self::SourcePoll)
+    }
+
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
         match self {
-            Self::LogRewind => 6,
-            Self::SendEnd | Self::Remove => 4,
+            Self::SendEnd | Self::Remove | Self::LogRewind => 4,
             _ => 1,
         }
     }

@@ -79,10 +79,11 @@ pub(crate) fn home() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("lethe-simulation-").tempdir_in(base).unwrap()
 }
 
-/// RocksDB's memory of a run. In most, restores find no room for the deltas among a snapshot's records, and read
-/// them again.
+/// RocksDB's memory of a run. In those of CI, restores find no room for the deltas among a snapshot's records, and
+/// read them again: so every fault strikes at that step. Of the seeds behind them one in four has some.
 pub(crate) fn memory(seed: u64) -> Arc<Memory> {
-    let room = if Random::new(seed).below(4) == 0 { ROOM_BYTES } else { 0 };
+    let has_room = seed >= crate::SEEDS && Random::new(seed).below(4) == 0;
+    let room = if has_room { ROOM_BYTES } else { 0 };
     Arc::new(Memory::new(8 << 20, 8 << 20).in_step(room))
 }
 

@@ -16,6 +16,8 @@ struct Refresh {
     /// What was out as it began, and is still the same.
     unchanged: BTreeSet<Rc<[u8]>>,
     emitted: BTreeSet<Rc<[u8]>>,
+    /// What was out all the while and was not emitted.
+    missed: Vec<Rc<[u8]>>,
 }
 
 /// The records that no refresh emitted. Those that one did are what is out at that moment, each once, between
@@ -67,10 +69,17 @@ pub(super) fn without<'r>(
             return Err(format!("{text} at {offset} is there twice in replay {id}"));
         }
     }
-    match refreshes.iter().find(|(_, refresh)| !refresh.ended) {
-        Some((id, _)) => Err(format!("replay {id} has no end")),
-        None => Ok(rest),
+    for (id, refresh) in refreshes {
+        if !refresh.ended {
+            return Err(format!("replay {id} has no end"));
+        }
+        // What was over already has its tombstone later.
+        if let Some(key) = refresh.missed.iter().find(|key| out.contains_key(*key)) {
+            let key = String::from_utf8_lossy(key);
+            return Err(format!("{key} is out, but replay {id} has not emitted it"));
+        }
     }
+    Ok(rest)
 }
 
 /// Whether two records carry the same version of one record.
@@ -109,15 +118,12 @@ fn marked(
     let tenant = tenant.and_then(|asked| asked.tenant).map(|tenant| format!("{tenant}/"));
     let wanted =
         |key: &[u8]| tenant.as_ref().is_none_or(|tenant| key.starts_with(tenant.as_bytes()));
-    let missed =
-        refresh.unchanged.iter().find(|key| wanted(key) && !refresh.emitted.contains(*key));
-    match missed {
-        Some(key) if whole && mark == "end" => Err(format!(
-            "{} is out, but replay {id} has not emitted it",
-            String::from_utf8_lossy(key)
-        )),
-        _ => Ok(()),
+    if whole && mark == "end" {
+        let missed = refresh.unchanged.iter();
+        let missed = missed.filter(|key| wanted(key) && !refresh.emitted.contains(*key));
+        refresh.missed = missed.cloned().collect();
     }
+    Ok(())
 }
 
 /// Each replay has come to one end in each of its partitions.
