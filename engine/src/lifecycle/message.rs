@@ -45,11 +45,9 @@ impl<L: Ledger> Case<'_, L> {
         let message = Message { sent_at_ms, id, conversation };
         let mut value = std::mem::take(&mut self.desk.found);
         // What is later than everything known of the tenant cannot be known: no need to read.
-        let found = if sent_at_ms > self.tenant.books.latest_ms() {
-            None
-        } else {
-            self.find(sent_at_ms, id, &mut value)?
-        };
+        let tenant = &self.tenant;
+        let unknown = sent_at_ms > tenant.books.latest_ms() || tenant.newest.lacks(sent_at_ms, id);
+        let found = if unknown { None } else { self.find(sent_at_ms, id, &mut value)? };
         if let Some((place, entry)) = found
             && !self.still_lives(message, place, &entry)?
         {

@@ -14,6 +14,7 @@ mod forecast;
 mod judge;
 mod look;
 mod message;
+mod newest;
 mod refresh;
 mod rehearsal;
 mod replay;
