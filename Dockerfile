@@ -9,6 +9,7 @@ RUN apt-get update \
 WORKDIR /src
 # The crates alone first, with nothing in the place of lethe's own code: this layer stays until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY .cargo .cargo
 COPY proto/Cargo.toml proto/
 COPY engine/Cargo.toml engine/
 COPY state/Cargo.toml state/

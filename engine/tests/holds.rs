@@ -205,6 +205,40 @@ fn edits_of_a_held_message_stand_beside_each_other() {
     );
 }
 
+/// Once the hold is released an edit overwrites what is under the plain key again: that is out from then on, also
+/// for a replay, and under the next hold.
+#[test]
+fn an_edit_after_the_hold_takes_the_plain_key() {
+    for first in ["2 look", "2 edit a/c/m @1 at=2 => +store a/c/m"] {
+        messages(&format!(
+            r#"
+            0 control tenant/a {{"message": {{"storage": "in", "retention": "60s"}}}}
+            1 send a/c/m @1 => +store a/c/m
+            {first}
+            3 control hold/1 {{"tenant": "a", "conversation": "c"}}
+            4 edit a/c/m @1 at=4 => +store a/c/m@4
+            5 again refresh
+            6 control hold/1 null
+            7 edit a/c/m @1 at=7 => +store a/c/m
+            8 again refresh
+            9 edit a/c/m @1 at=9 => +store a/c/m
+            10 reopen
+            10 again refresh
+            11 control hold/2 {{"tenant": "a", "user": "alice"}}
+            12 edit a/c/m @1 at=9 => known
+            12 edit a/c/m @1 at=12 => +store a/c/m@12
+            13 edit a/c/m @1 at=7 => +store a/c/m@7
+            14 again refresh
+            15 control hold/2 null
+            16 edit a/c/m @1 at=16 => +store a/c/m
+            17 again refresh
+            18 again missing
+            61 look => -store a/c/m expired, -store a/c/m@4 expired, -store a/c/m@7 expired, -store a/c/m@12 expired
+            "#
+        ));
+    }
+}
+
 /// A recall under the hold ends all of them, once it is released.
 #[test]
 fn versions_of_a_recalled_message_wait_together() {

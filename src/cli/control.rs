@@ -27,6 +27,8 @@ impl From<ControlError> for Failure {
             }
             ControlError::Conflict { .. }
             | ControlError::Needed { .. }
+            | ControlError::Used { .. }
+            | ControlError::Unfit { .. }
             | ControlError::Kafka(_) => Self::Failed(error.to_string()),
         }
     }
@@ -169,6 +171,20 @@ impl Common {
 }
 
 impl How {
+    /// At once, whatever is there.
+    pub(super) fn at_once(endpoints: &Endpoints, wait: &Wait) -> Self {
+        Self {
+            dry_run: false,
+            if_offset: None,
+            forecast: false,
+            confirm: false,
+            at_once: false,
+            by: None,
+            endpoints: endpoints.clone(),
+            wait: wait.clone(),
+        }
+    }
+
     /// Who makes the change: as they say.
     fn author(&self) -> Author {
         let user = || {
@@ -267,6 +283,14 @@ impl Desk {
             eprintln!("lethe: nothing is known of the tenant {tenant}; {key} is placed");
         }
         self.say(key, value, how)
+    }
+
+    /// Starts a replay: what is written and shown has its range as offsets.
+    pub(super) fn start(&self, key: String, value: &Value, how: &How) -> Result<(), Failure> {
+        let expected = how.expected(&self.book, &key);
+        let change = Change { key, value: Some(value.to_string()), expected };
+        let change = self.topic.settled(&change, &self.book, self.now_ms)?;
+        self.change(&[change], how).map(drop)
     }
 
     /// Prints what changes and makes it so, unless it is a dry run; where the last record lies then.

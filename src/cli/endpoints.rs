@@ -13,7 +13,7 @@ use crate::http::client::{self, Call};
 use crate::http::tls::Trust;
 
 /// The processes of the group.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Endpoints {
     /// The processes' HTTP addresses, separated by commas; a name stands for all of its addresses;
     /// https://HOST:PORT where they speak TLS

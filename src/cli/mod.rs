@@ -16,6 +16,7 @@ mod hold;
 mod own;
 mod policy;
 mod rebuild;
+mod replay;
 mod run;
 mod settings;
 mod stop;
@@ -74,6 +75,8 @@ enum Verb {
     Erase(erase::Erase),
     Explain(explain::Explain),
     Forecast(forecast::Forecast),
+    #[command(subcommand)]
+    Replay(replay::Replay),
     Rebuild(rebuild::Rebuild),
 }
 
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Erase(verb) => erase::run(&verb),
         Verb::Explain(verb) => explain::run(&verb),
         Verb::Forecast(verb) => forecast::run(&verb),
+        Verb::Replay(verb) => replay::run(&verb),
         Verb::Rebuild(verb) => rebuild::run(&verb),
     };
     match done {

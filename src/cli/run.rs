@@ -67,7 +67,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
 
-    /// Memory for local state [env: LETHE_MEMORY] [default: 256MiB]
+    /// Memory for local state [env: LETHE_MEMORY] [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
 

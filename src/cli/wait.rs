@@ -14,7 +14,7 @@ use crate::http::status::{self, Status};
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Whether to wait, and how long.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Wait {
     /// Return once every partition has applied the change: it is in force everywhere then
     #[arg(long)]

@@ -32,6 +32,13 @@ impl<'a> Fields<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        // Nearly every key and length is a byte.
+        if let Some((&key @ 0x08..0x80, rest)) = self.rest.split_first()
+            && let Ok(wire_type) = WireType::try_from(u64::from(key & 0b111))
+        {
+            self.rest = rest;
+            return Ok(Some(Field { number: u32::from(key >> 3), wire_type }));
+        }
         match decode_key(&mut self.rest) {
             Ok((number, wire_type)) => Ok(Some(Field { number, wire_type })),
             Err(_) => Err(DecodeError::Malformed),
@@ -97,7 +104,13 @@ impl<'a> Fields<'a> {
         if field.wire_type != WireType::LengthDelimited {
             return Err(DecodeError::Malformed);
         }
-        let length = decode_varint(&mut self.rest).map_err(|_| DecodeError::Malformed)?;
+        let length = match self.rest.split_first() {
+            Some((&length @ 0..0x80, rest)) => {
+                self.rest = rest;
+                u64::from(length)
+            }
+            _ => decode_varint(&mut self.rest).map_err(|_| DecodeError::Malformed)?,
+        };
         let length = usize::try_from(length).map_err(|_| DecodeError::Malformed)?;
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Malformed)?;
         self.rest = rest;

@@ -116,7 +116,7 @@ pub const KEYS: &[Key] = &[
     flag(
         key(
             "memory",
-            "256MiB",
+            "64MiB",
             "memory for the caches and write buffers of local state, at least 16MiB",
         ),
         "--memory",

@@ -15,6 +15,8 @@ pub enum Kind {
     Hold,
     /// An erasure request.
     Erasure,
+    /// A replay.
+    Replay,
 }
 
 impl Kind {
@@ -27,13 +29,21 @@ impl Kind {
             Self::Terms => "terms/",
             Self::Hold => "hold/",
             Self::Erasure => "erasure/",
+            Self::Replay => "replay/",
         }
     }
 
     /// The kind of a record with this key.
     #[must_use]
     pub fn of(key: &str) -> Option<Self> {
-        let all = [Self::Tenant, Self::Conversation, Self::Terms, Self::Hold, Self::Erasure];
+        let all = [
+            Self::Tenant,
+            Self::Conversation,
+            Self::Terms,
+            Self::Hold,
+            Self::Erasure,
+            Self::Replay,
+        ];
         all.into_iter().find(|kind| key.starts_with(kind.prefix()))
     }
 

@@ -4,6 +4,7 @@
 //! - [`topic`]: reading it whole, and changing it so that no two writers overwrite each other;
 //! - [`key`] and [`value`]: records made of what was asked for;
 //! - [`erasure`]: until when one may not go;
+//! - `replay`: whether one can be, and its range as offsets;
 //! - [`safety`]: what has to be confirmed first, and waits then;
 //! - [`files`]: a directory of records, as a repository keeps them.
 //!
@@ -14,6 +15,7 @@ pub mod book;
 pub mod erasure;
 pub mod files;
 pub mod key;
+mod replay;
 pub mod safety;
 pub mod topic;
 pub mod value;

@@ -126,6 +126,8 @@ pub fn may_end(change: &Change, book: &Book, now_ms: i64) -> bool {
                 |said| if let Some(Statement::Conversation(own)) = said { own } else { tenants };
             shorter(own(after), own(before))
         }
+        // It ends by the rules of live events alone.
+        (Some(Kind::Replay), _, _) => false,
         // It is not acted on.
         (None, _, _) => false,
     }
@@ -245,7 +247,7 @@ fn can_wait(change: &Change) -> bool {
     match Kind::of(&change.key) {
         Some(Kind::Tenant | Kind::Terms) => true,
         Some(Kind::Conversation) => change.value.is_some(),
-        Some(Kind::Hold | Kind::Erasure) | None => false,
+        Some(Kind::Hold | Kind::Erasure | Kind::Replay) | None => false,
     }
 }
 

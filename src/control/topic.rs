@@ -17,9 +17,10 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::book::{Book, Entry};
-use super::erasure;
+use super::key::Kind;
 use super::safety::{Caught, Counted, Guarded};
 use super::value::time;
+use super::{erasure, replay};
 use crate::audit::{
     self, Author, ChangeConfirmed, ChangeMade, ChangeRefused, Pseudonyms, Refusal, Report, What,
 };
@@ -67,6 +68,22 @@ pub enum ControlError {
         /// Until when a late arrival could still be stored (Unix ms); none: without end.
         until_ms: Option<i64>,
     },
+    /// A replay whose id is taken, or used up.
+    #[error("{key}: {why}")]
+    Used {
+        /// Its key.
+        key: String,
+        /// By what.
+        why: &'static str,
+    },
+    /// A replay that cannot be.
+    #[error("{key}: {why}")]
+    Unfit {
+        /// Its key.
+        key: String,
+        /// What is not as it would have to be, and what is there.
+        why: String,
+    },
     /// The safety catch holds it.
     #[error(transparent)]
     Caught(#[from] Caught),
@@ -79,8 +96,8 @@ impl ControlError {
     /// The refusal that the audit reports; none: it is a failure.
     fn refusal(&self, author: Author) -> Option<ChangeRefused> {
         let (why, forecast) = match self {
-            Self::Conflict { .. } => (Refusal::Conflict, None),
-            Self::Refused { .. } => (Refusal::Invalid, None),
+            Self::Conflict { .. } | Self::Used { .. } => (Refusal::Conflict, None),
+            Self::Refused { .. } | Self::Unfit { .. } => (Refusal::Invalid, None),
             Self::Needed { .. } => (Refusal::Needed, None),
             Self::Caught(caught) => (Refusal::SafetyCatch, Some(caught.tolls.clone())),
             Self::Kafka(_) => return None,
@@ -227,6 +244,25 @@ impl ControlTopic {
             }
         }
         Err(self.failed("other writers were faster each time"))
+    }
+
+    /// A change as it is to be written: the range of a replay becomes offsets.
+    ///
+    /// # Errors
+    /// It is of a replay that cannot be, or whose id is used.
+    pub fn settled(
+        &self,
+        change: &Change,
+        book: &Book,
+        now_ms: i64,
+    ) -> Result<Change, ControlError> {
+        if Kind::of(&change.key) != Some(Kind::Replay) {
+            return Ok(change.clone());
+        }
+        check(change, now_ms)?;
+        let mut source = self.kafka.source()?;
+        let partitions = |class| self.kafka.partitions(Role::Input(class));
+        replay::settled(&mut source, partitions, &self.settings.topics, change, book, now_ms)
     }
 
     /// None: another writer was faster.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lethe_engine::ledger::ErasureRow;
+use lethe_engine::ledger::{ErasureRow, ReplayRow, ReplayStatus};
 use lethe_engine::lifecycle::{Deciding, Ends, Explanation, Forecast};
 use lethe_engine::policy::Keep;
 use serde::{Deserialize, Serialize};
@@ -332,6 +332,130 @@ impl Erased {
             last_ms: counts.last_ms,
         }
     }
+}
+
+/// How far a replay is, in the partitions of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayProgress {
+    /// In each partition that was asked.
+    pub partitions: Vec<ReplayIn>,
+}
+
+/// How far a replay is in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayIn {
+    /// Which one.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Of which class it is.
+    pub class: String,
+    /// The replay; none: it is none of this partition's, or not known there.
+    pub replay: Option<Replayed>,
+}
+
+/// What a partition says of a replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Its first control record.
+    pub offset: i64,
+    /// `waiting`, `running`, `done`, `cancelled` or `failed`.
+    pub status: String,
+    /// Why it failed.
+    pub why: Option<String>,
+    /// The first offset of its range in its source.
+    pub from: i64,
+    /// The one behind the last.
+    pub to: i64,
+    /// The next one to be read.
+    pub next: i64,
+    /// When its range was known here (Unix ms).
+    pub began_at_ms: Option<i64>,
+    /// When it came to its end here (Unix ms).
+    pub ended_at_ms: Option<i64>,
+    /// What became of what it read.
+    pub counts: BTreeMap<String, u64>,
+    /// Of a dry run: how many live records the state had at its end, that the source could have.
+    pub live: Option<u64>,
+}
+
+impl Replayed {
+    pub(super) fn of(offset: i64, row: &ReplayRow) -> Self {
+        let counts = row.counts.named().into_iter();
+        Self {
+            offset,
+            status: row.status.name().to_owned(),
+            why: match &row.status {
+                ReplayStatus::Failed(why) => Some(why.clone()),
+                ReplayStatus::Waiting
+                | ReplayStatus::Running
+                | ReplayStatus::Done
+                | ReplayStatus::Cancelled => None,
+            },
+            from: row.range.from,
+            to: row.range.to,
+            next: row.next,
+            began_at_ms: row.began_at_ms,
+            ended_at_ms: row.ended_at_ms,
+            counts: counts.map(|(name, count)| (name.to_owned(), count)).collect(),
+            live: row.live,
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(self.status.as_str(), "done" | "cancelled" | "failed")
+    }
+}
+
+impl ReplayProgress {
+    /// The partitions that have a part of it.
+    pub fn replays(&self) -> impl Iterator<Item = (&Partition, &Replayed)> {
+        self.partitions.iter().filter_map(|one| Some((&one.partition, one.replay.as_ref()?)))
+    }
+
+    /// Whether it has come to its end in each partition that has a part of it.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.replays().next().is_some() && self.replays().all(|(_, replay)| replay.is_ended())
+    }
+
+    /// What can be said of it as a whole: the worst end of any partition, once all have come to one.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        let any = |status: &str| self.replays().any(|(_, replay)| replay.status == status);
+        if !self.is_ended() {
+            return if any("running") { "running" } else { "waiting" };
+        }
+        let worst = ["failed", "cancelled"].into_iter().find(|status| any(status));
+        worst.unwrap_or("done")
+    }
+
+    /// How many offsets have been read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.replays().map(|(_, replay)| length(replay.from, replay.next)).sum()
+    }
+
+    /// Of how many.
+    #[must_use]
+    pub fn of(&self) -> u64 {
+        self.replays().map(|(_, replay)| length(replay.from, replay.to)).sum()
+    }
+
+    /// What became of what was read.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&str, u64> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, replay) in self.replays() {
+            for (outcome, count) in &replay.counts {
+                *counts.entry(outcome).or_default() += count;
+            }
+        }
+        counts
+    }
+}
+
+fn length(from: i64, to: i64) -> u64 {
+    u64::try_from(to.saturating_sub(from)).unwrap_or_default()
 }
 
 impl Progress {

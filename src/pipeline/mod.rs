@@ -34,7 +34,7 @@ pub mod progress;
 mod provenance;
 pub mod questions;
 pub mod rebuild;
-mod replay;
+pub(crate) mod replay;
 mod restore;
 mod room;
 mod run;

@@ -25,8 +25,10 @@ pub const BATCH_BYTES_MAX: usize = 16 << 20;
 pub const PRODUCER_QUEUE_KBYTES: u32 = 48 << 10;
 /// Records in the producer's queue: a batch, with as many tombstones of a look.
 pub const PRODUCER_QUEUE_RECORDS: u32 = 4 * BATCH_RECORDS_MAX as u32;
-/// The consumer's queue per worker: some 0.1 s at full speed.
-pub const FETCH_QUEUE_KBYTES: u32 = 8 << 10;
+/// The consumer's queue per worker: more than what comes while a batch is committed.
+pub const FETCH_QUEUE_KBYTES: u32 = 4 << 10;
+/// What a fetch brings of one partition. Compressed: in memory it is several times as much.
+pub const FETCH_PARTITION_BYTES: u32 = 512 << 10;
 /// The queue of a reader of what is read again: a quarter of a batch, and only while there is a replay.
 pub const SOURCE_QUEUE_KBYTES: u32 = 4 << 10;
 /// Ledger rows that one look may read between records: some 10 ms.

@@ -304,6 +304,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         for count in 0..STEP_RECORDS_MAX {
             if count % CLOCK_RECORDS == 0 && count > 0 {
                 now = self.clock.now();
+                // What is acknowledged gives its memory back while it is still warm.
+                self.desk.output.serve();
                 if self.is_due(now) {
                     return Ok(());
                 }

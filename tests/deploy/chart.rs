@@ -145,7 +145,7 @@ fn tokens_are_a_secret_that_lethe_reads() {
 #[test]
 fn lethe_understands_the_configuration_that_the_chart_writes() {
     for (values, memory, topic) in
-        [("{}", 256 << 20, "im.messages"), (EVERYTHING, 512 << 20, "chat")]
+        [("{}", 64 << 20, "im.messages"), (EVERYTHING, 512 << 20, "chat")]
     {
         let objects = rendered(values);
         let settings = settings(&objects);

@@ -4,8 +4,10 @@
 //! lethe where their subject allows it (tenants do not see each other), and have their own where they stop it.
 #![expect(clippy::panic, clippy::print_stdout, reason = "tests, which print what they found")]
 
+mod adoption;
 mod audit;
 mod bad_input;
+mod benchmarks;
 mod brokers;
 mod changelogs;
 mod configs;
@@ -27,6 +29,7 @@ mod profiles;
 mod program;
 mod questions;
 mod rebuilds;
+mod replay_verbs;
 mod replays;
 mod restarts;
 mod rights;

@@ -8,21 +8,24 @@
 
 use super::beside::Beside;
 use super::case::Case;
+use super::edits::UNDER_PLAIN;
 use super::engine::Engine;
 use super::event::{Origin, Sent};
-use super::message::UNDER_PLAIN;
 use super::version::version_facts;
 use super::{Budget, Effects};
 use crate::Storage;
 use crate::ledger::key::{self, Home, TIME_MAX_MS, tag};
 use crate::ledger::{Entry, Floor, Latest, Ledger, Rebuilt, State, write_over};
-use crate::policy::{ControlRecord, Facts, Reason, Subject, Verdict, verdict};
+use crate::policy::{ControlRecord, Facts, Reason, Verdict, verdict};
 
 /// How far a producer's clock may be ahead of the broker's, so that a message may be sent after it ended (ms).
 const AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
 
 /// So many rows a look at an empty ledger may read: alarms, looks and sweeps of control records alone.
 const LOOK_ROWS: usize = 8_192;
+
+/// What becomes of a replay.
+const REPLAY_LOST: &str = "how far it was is lost with the ledger: start another one";
 
 /// What the outputs say of one record.
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +84,6 @@ impl Engine {
     ) -> Result<(), L::Error> {
         let at_ms = record.written_at_ms();
         self.adopt_time(ledger, at_ms)?;
-        if matches!(record.subject(), Ok(Subject::Replay)) {
-            // How far it was is lost: it is not begun anew.
-            self.control_offset = record.offset() + 1;
-            self.touch_partition();
-            return Ok(());
-        }
         let tenant = record.subject().ok().and_then(|subject| subject.tenant());
         if let Some(tenant) = tenant.filter(|tenant| seen_ms(tenant).is_some_and(|ms| ms <= at_ms))
         {
@@ -97,7 +94,18 @@ impl Engine {
             line.latest_ms = line.latest_ms.max(0);
         }
         self.control(ledger, record, at_ms, &mut Effects::default())?;
+        self.end_replays(ledger, at_ms)?;
         self.adopt_time(ledger, at_ms)
+    }
+
+    /// How far replays were is lost with the ledger: none of them is begun anew.
+    fn end_replays<L: Ledger>(&mut self, ledger: &mut L, at_ms: i64) -> Result<(), L::Error> {
+        for offset in self.open_replays().to_vec() {
+            if let Some(replaying) = self.read_replay(ledger, offset)? {
+                self.fail_replay(ledger, replaying, REPLAY_LOST, at_ms, &mut Effects::default());
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass for a ledger that holds nothing yet, up to one until which the lost one is known to have

@@ -5,6 +5,7 @@
 use crate::ledger::key::{self, Home, tag};
 use crate::ledger::{Books, Conversation, Entry, Ledger, Rebuilt, State};
 use crate::lifecycle::effect::{PolicyOffset, Tags, Under};
+use crate::lifecycle::newest::Newest;
 use crate::lifecycle::{Effects, Origin};
 use crate::policy::duration::SECOND_MS;
 use crate::policy::{
@@ -19,6 +20,8 @@ pub(super) struct Tenant {
     pub(super) rules: Rules,
     /// The books differ from their row.
     pub(super) dirty: bool,
+    /// What is known of its latest time.
+    pub(super) newest: Newest,
 }
 
 /// What the cases of a partition share.
@@ -185,6 +188,9 @@ impl<L: Ledger> Case<'_, L> {
             State::Live | State::Condemned(_) | State::Gone => entry.storage,
         };
         if time_ms > self.tenant.books.line(storage).latest_ms {
+            if time_ms > self.tenant.books.latest_ms() {
+                self.tenant.newest.begin(time_ms);
+            }
             self.books_mut().line_mut(storage).latest_ms = time_ms;
         }
     }
@@ -237,6 +243,7 @@ impl<L: Ledger> Case<'_, L> {
         Home { tenant: self.name, time_ms, id }.write(tag, &mut self.desk.key);
         self.ledger.put(&self.desk.key, &value);
         self.desk.value = value;
+        self.tenant.newest.add(time_ms, id);
     }
 
     /// A record is to be judged at this time. An alarm only says when to look.

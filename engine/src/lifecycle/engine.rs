@@ -7,6 +7,7 @@ use foldhash::quality::FixedState;
 use super::case::{Case, Desk, Requests, Tenant};
 use super::event::{Event, Origin};
 use super::look::first_time_ms;
+use super::newest::Newest;
 use super::{Effects, Outcome};
 use crate::ledger::key::{self, push_part, tag};
 use crate::ledger::{Books, Control, Corrupt, Ledger, Rebuilt, Rows};
@@ -243,7 +244,7 @@ impl Engine {
             rules.terms_policy = Some(offset);
         }
         rules.ended = books.ended_at_ms.is_some();
-        Ok(Tenant { books, rules, dirty: false })
+        Ok(Tenant { books, rules, dirty: false, newest: Newest::default() })
     }
 
     /// What the record in force says about a tenant's subject, with its offset.

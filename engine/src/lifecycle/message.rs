@@ -6,18 +6,12 @@ use super::case::{Case, Place};
 use super::effect::{Outcome, Under};
 use super::event::{MessageAction, Recipient, Sent};
 use crate::Storage;
-use crate::ledger::key::{self, Home};
-use crate::ledger::{Conversation, Entry, Ledger, RECIPIENTS_INLINE_MAX, Rows, State};
-use crate::policy::{End, Facts, Reason, Verdict, keep, verdict};
+use crate::ledger::key::Home;
+use crate::ledger::{Conversation, Entry, Ledger, RECIPIENTS_INLINE_MAX, State};
+use crate::policy::{Facts, Reason, Verdict, keep, verdict};
 
 /// At most so many recipients of a message are counted; beyond, only `all` or the limit ends the wait.
 pub const RECIPIENTS_COUNTED_MAX: u32 = 10_000;
-
-/// So many versions' rows are read at once.
-const SLICE_ROWS_MAX: usize = 1_024;
-
-/// The value in the row of a version that has no key of its own.
-pub(super) const UNDER_PLAIN: &[u8] = &[1];
 
 /// A message's time and id: with its tenant, its home.
 #[derive(Clone, Copy)]
@@ -51,11 +45,9 @@ impl<L: Ledger> Case<'_, L> {
         let message = Message { sent_at_ms, id, conversation };
         let mut value = std::mem::take(&mut self.desk.found);
         // What is later than everything known of the tenant cannot be known: no need to read.
-        let found = if sent_at_ms > self.tenant.books.latest_ms() {
-            None
-        } else {
-            self.find(sent_at_ms, id, &mut value)?
-        };
+        let tenant = &self.tenant;
+        let unknown = sent_at_ms > tenant.books.latest_ms() || tenant.newest.lacks(sent_at_ms, id);
+        let found = if unknown { None } else { self.find(sent_at_ms, id, &mut value)? };
         if let Some((place, entry)) = found
             && !self.still_lives(message, place, &entry)?
         {
@@ -75,7 +67,7 @@ impl<L: Ledger> Case<'_, L> {
         outcome
     }
 
-    fn sent(
+    pub(super) fn sent(
         &mut self,
         message: Message<'_>,
         found: Option<(Place, Entry<'_>)>,
@@ -179,99 +171,6 @@ impl<L: Ledger> Case<'_, L> {
             Verdict::Live { .. } => Admission::Live(Storage::Transit),
             // Content that was never stored is kept by nothing.
             Verdict::Kept(..) | Verdict::Ended(_) => Admission::OverForGood,
-        }
-    }
-
-    fn edited(
-        &mut self,
-        message: Message<'_>,
-        found: Option<(Place, Entry<'_>)>,
-        sent: Option<&Sent<'_>>,
-        edited_at_ms: i64,
-    ) -> Result<Outcome, L::Error> {
-        let (place, mut entry) = match (found, sent) {
-            (Some((place, entry)), _) if entry.state != State::Early => (place, entry),
-            (found, Some(sent)) => return self.sent(message, found, sent, Some(edited_at_ms)),
-            (None, None) if self.is_over(message) => return Ok(Outcome::Over),
-            (_, None) => return Ok(Outcome::Nothing),
-        };
-        if self.was_read() {
-            return Ok(Outcome::Known);
-        }
-        let facts = Facts::of(message.sent_at_ms, message.id, &entry);
-        if self.view(message.conversation).held_by(&facts).is_some() {
-            return self.edited_beside(message, place, entry, edited_at_ms);
-        }
-        if entry.edited_at_ms.is_some_and(|winner_ms| winner_ms >= edited_at_ms) {
-            return Ok(Outcome::Known);
-        }
-        entry.edited_at_ms = Some(edited_at_ms);
-        self.put(Some(place), message.sent_at_ms, message.id, &entry)?;
-        self.emit(message.conversation, &facts, Under::Plain);
-        Ok(emitted(entry.storage))
-    }
-
-    /// An edit of what a hold covers overwrites nothing: each version stands beside the others.
-    fn edited_beside(
-        &mut self,
-        message: Message<'_>,
-        place: Place,
-        mut entry: Entry<'_>,
-        edited_at_ms: i64,
-    ) -> Result<Outcome, L::Error> {
-        let Message { sent_at_ms: time_ms, id, conversation } = message;
-        let mut row = Vec::new();
-        Home { tenant: self.name, time_ms, id }.write_version(edited_at_ms, &mut self.desk.key);
-        let known = entry.edited_at_ms == Some(edited_at_ms)
-            || self.ledger.get(&self.desk.key, &mut self.desk.value)?;
-        if known {
-            return Ok(Outcome::Known);
-        }
-        self.ledger.put(&self.desk.key, &[]);
-        if !entry.has_versions
-            && let Some(plain_ms) = entry.edited_at_ms
-        {
-            // The edit that is under the plain key is one of them.
-            self.home(time_ms, id).write_version(plain_ms, &mut row);
-            self.ledger.put(&row, UNDER_PLAIN);
-        }
-        entry.has_versions = true;
-        entry.edited_at_ms = entry.edited_at_ms.max(Some(edited_at_ms));
-        self.put(Some(place), time_ms, id, &entry)?;
-        self.books_mut().line_mut(entry.storage).live += 1;
-        let facts = Facts::of(time_ms, id, &entry);
-        self.emit(conversation, &facts, Under::Version(edited_at_ms));
-        Ok(emitted(entry.storage))
-    }
-
-    /// Emits a message's tombstone, and those of the versions beside it: they end together.
-    pub(super) fn bury_message(
-        &mut self,
-        time_ms: i64,
-        id: &str,
-        entry: &Entry<'_>,
-        end: End,
-    ) -> Result<(), L::Error> {
-        self.bury(entry.storage, id, Under::Plain, end);
-        if !entry.has_versions {
-            return Ok(());
-        }
-        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
-        self.home(time_ms, id).write_versions(&mut from);
-        to.extend_from_slice(&from);
-        key::end_of_prefix(&mut to);
-        loop {
-            self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
-            for (row, value) in rows.iter() {
-                let (_, version_ms) = key::read_version(row)?;
-                if value != UNDER_PLAIN {
-                    self.bury(entry.storage, id, Under::Version(version_ms), end);
-                }
-                self.ledger.delete(row);
-            }
-            if rows.len() < SLICE_ROWS_MAX {
-                return Ok(());
-            }
         }
     }
 
@@ -412,7 +311,7 @@ impl<L: Ledger> Case<'_, L> {
     }
 
     /// Whether a message that is not known is too old for anything.
-    fn is_over(&self, message: Message<'_>) -> bool {
+    pub(super) fn is_over(&self, message: Message<'_>) -> bool {
         let view = self.view(message.conversation);
         message.sent_at_ms <= view.horizon_ms(Storage::Stored)
             && message.sent_at_ms <= view.horizon_ms(Storage::Transit)
@@ -420,7 +319,7 @@ impl<L: Ledger> Case<'_, L> {
 }
 
 /// What came of content that was emitted.
-const fn emitted(storage: Storage) -> Outcome {
+pub(super) const fn emitted(storage: Storage) -> Outcome {
     match storage {
         Storage::Stored => Outcome::Stored,
         Storage::Transit => Outcome::Transit,

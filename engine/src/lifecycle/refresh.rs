@@ -4,16 +4,13 @@
 //! is kept by a hold or the minimum, each version under the key that it has there.
 
 use super::case::{Case, Place};
+use super::edits::UNDER_PLAIN;
 use super::effect::Under;
 use super::event::{Event, MessageAction, VersionAction};
-use super::message::UNDER_PLAIN;
 use crate::Storage;
-use crate::ledger::key::{self, Home};
-use crate::ledger::{Entry, Ledger, Rows, State};
+use crate::ledger::key::Home;
+use crate::ledger::{Entry, Ledger, State};
 use crate::policy::{Facts, Verdict, verdict};
-
-/// So many versions of a message are read at once.
-const SLICE_ROWS_MAX: usize = 1_024;
 
 /// Which version of a record an event carries.
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +128,8 @@ impl<L: Ledger> Case<'_, L> {
             return Ok((entry.edited_at_ms == edited_at_ms).then_some(Under::Plain));
         }
         let Some(edited_at_ms) = edited_at_ms else {
-            let edited = self.has_edit_under_plain(time_ms, id)?;
-            return Ok((!edited).then_some(Under::Plain));
+            let edit = self.edit_under_plain(time_ms, id)?;
+            return Ok(edit.is_none().then_some(Under::Plain));
         };
         let mut value = Vec::new();
         let home = Home { tenant: self.name, time_ms, id };
@@ -140,27 +137,6 @@ impl<L: Ledger> Case<'_, L> {
         let found = self.ledger.get(&self.desk.key, &mut value)?;
         let under = if value == UNDER_PLAIN { Under::Plain } else { Under::Version(edited_at_ms) };
         Ok(found.then_some(under))
-    }
-
-    fn has_edit_under_plain(&mut self, time_ms: i64, id: &str) -> Result<bool, L::Error> {
-        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
-        self.home(time_ms, id).write_versions(&mut from);
-        to.extend_from_slice(&from);
-        key::end_of_prefix(&mut to);
-        loop {
-            self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
-            for (row, value) in rows.iter() {
-                if value == UNDER_PLAIN {
-                    return Ok(true);
-                }
-                from.clear();
-                from.extend_from_slice(row);
-                from.push(0);
-            }
-            if rows.len() < SLICE_ROWS_MAX {
-                return Ok(false);
-            }
-        }
     }
 
     fn version_standing(&mut self, id: &str, time_ms: i64) -> Result<Standing, L::Error> {

@@ -1,4 +1,4 @@
-//! `/v1/explain`, `/v1/forecast`, `/v1/erasures/{id}/progress`: what the partitions of this process know.
+//! `/v1/explain`, `/v1/forecast`, `/v1/erasures/{id}/progress`, `/v1/replays/{id}/progress`: what the partitions of this process know.
 //! Other processes have the other partitions: an answer names those that it covers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +10,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{MethodRouter, get, post};
+use lethe_engine::ledger::key::{push_part, read_part};
 use lethe_engine::lifecycle::FORECAST_DAYS_MAX;
-use lethe_engine::{Class, ControlRecord, ledger::key::push_part};
+use lethe_engine::{Class, ControlRecord};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -23,7 +24,8 @@ use crate::control::key::Kind;
 use crate::control::{self, Book, Change, Expected};
 use crate::demo::now_ms;
 use crate::http::answer::{
-    Erased, Explained, Forecasts, Found, InPartition, Partition, Progress, Standing,
+    Erased, Explained, Forecasts, Found, InPartition, Partition, Progress, ReplayIn,
+    ReplayProgress, Replayed, Standing,
 };
 use crate::pipeline::questions::{Answer, Answers, Question};
 use crate::pipeline::seam::PartitionId;
@@ -42,11 +44,12 @@ const PROPOSED: i64 = i64::MAX / 2;
 type Asked = State<Arc<Api>>;
 
 /// The pages of the questions.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 3] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 4] {
     [
         ("/v1/explain", get(explain)),
         (FORECAST, post(forecast).layer(DefaultBodyLimit::max(FORECAST_BYTES_MAX))),
         ("/v1/erasures/{id}/progress", get(progress)),
+        ("/v1/replays/{id}/progress", get(replay_progress)),
     ]
 }
 
@@ -181,7 +184,42 @@ async fn progress(
     Ok(Json(Progress { partitions }))
 }
 
+async fn replay_progress(
+    State(api): Asked,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<ReplayProgress>, Problem> {
+    api.doors.admit(&headers, Wish::Read(Kind::Replay), None)?;
+    Ok(Json(api.replay(Kind::Replay.key(&[&id])).await?))
+}
+
 impl Api {
+    /// How far a replay is in this process.
+    async fn replay(&self, control_key: String) -> Result<ReplayProgress, Problem> {
+        let question = Question::Replays { control_key: Some(control_key) };
+        let mut partitions = Vec::new();
+        for (id, answer) in self.ask(question).await? {
+            let Answer::Replays(found) = answer else { continue };
+            partitions.push(ReplayIn {
+                partition: self.partition(id),
+                class: id.class.name().to_owned(),
+                replay: found.last().map(|(offset, row)| Replayed::of(*offset, row)),
+            });
+        }
+        Ok(ReplayProgress { partitions })
+    }
+
+    /// Whether a replay is known to have come to its end everywhere: this process has all of the partitions.
+    pub(super) async fn has_ended(self: &Arc<Self>, control_key: &str) -> Result<bool, Problem> {
+        let progress = self.replay(control_key.to_owned()).await?;
+        if !progress.is_ended() {
+            return Ok(false);
+        }
+        let inputs = self.with_topic(|topic| topic.inputs()).await?;
+        let all: usize = inputs.values().filter_map(|&count| usize::try_from(count).ok()).sum();
+        Ok(progress.partitions.len() >= all)
+    }
+
     /// Counts what changes would end, in the partitions of this process.
     pub(super) async fn forecast(
         &self,
@@ -252,8 +290,10 @@ fn tenant_of(kind: Kind, key: &str, value: Option<&Value>) -> Option<String> {
     match kind {
         Kind::Tenant | Kind::Conversation | Kind::Terms => {
             let part = key.split('/').nth(1)?;
-            Some(part.replace("%2F", "/").replace("%25", "%"))
+            Some(read_part(part))
         }
+        // A replay ends nothing that would not end without it.
+        Kind::Replay => None,
         Kind::Hold | Kind::Erasure => Some(value?.get("tenant")?.as_str()?.to_owned()),
     }
 }

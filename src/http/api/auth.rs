@@ -136,7 +136,7 @@ impl Token {
                 matches!(kind, Kind::Tenant | Kind::Conversation)
             }
             (Wish::Change(kind), Role::Operator) => {
-                matches!(kind, Kind::Tenant | Kind::Conversation | Kind::Terms)
+                matches!(kind, Kind::Tenant | Kind::Conversation | Kind::Terms | Kind::Replay)
             }
             (Wish::Change(kind), Role::Compliance) => matches!(kind, Kind::Hold | Kind::Erasure),
             (Wish::Change(_), Role::Reader) => false,

@@ -79,8 +79,10 @@ impl From<&ControlError> for Problem {
         let status = match error {
             ControlError::Caught(caught) => return Self::caught(caught),
             ControlError::Conflict { .. } => StatusCode::PRECONDITION_FAILED,
-            ControlError::Needed { .. } => StatusCode::CONFLICT,
-            ControlError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ControlError::Needed { .. } | ControlError::Used { .. } => StatusCode::CONFLICT,
+            ControlError::Refused { .. } | ControlError::Unfit { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ControlError::Kafka(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())

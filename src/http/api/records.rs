@@ -37,7 +37,7 @@ struct Written {
 }
 
 /// The pages of the resources.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 9] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 11] {
     [
         ("/v1/policies", all(Kind::Tenant)),
         ("/v1/policies/{tenant}", one(Kind::Tenant)),
@@ -48,6 +48,8 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 9] {
         ("/v1/holds/{id}", one(Kind::Hold)),
         ("/v1/erasures", all(Kind::Erasure)),
         ("/v1/erasures/{id}", one(Kind::Erasure)),
+        ("/v1/replays", all(Kind::Replay)),
+        ("/v1/replays/{id}", one(Kind::Replay)),
     ]
 }
 
@@ -110,8 +112,16 @@ async fn replace(
     let value = body.map(|body| String::from_utf8(body.into())).transpose();
     let value = value.map_err(|_| unprocessable("the value is not UTF-8"))?;
     let withdrawn = value.is_none();
-    let change = Change { key, value, expected };
+    if kind == Kind::Replay && api.has_ended(&key).await? {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("{key} has come to its end")));
+    }
+    let mut change = Change { key, value, expected };
     let now_ms = now_ms();
+    if kind == Kind::Replay {
+        let settled =
+            api.with_topic(move |topic| topic.settled(&change, &topic.read(now_ms)?, now_ms));
+        change = settled.await?;
+    }
     let changes = vec![change.clone()];
     let made = match api.guard(&headers, change, confirmation.into(), now_ms).await? {
         Ok(guarded) => {

@@ -7,8 +7,9 @@ use rdkafka::ClientConfig;
 
 use super::super::seam::Reading;
 use super::super::settings::{
-    FETCH_QUEUE_KBYTES, LAG_EVERY, PRODUCER_QUEUE_KBYTES, PRODUCER_QUEUE_RECORDS, PipelineSettings,
-    SESSION_TIMEOUT, SOURCE_QUEUE_KBYTES, TRANSACTION_TIMEOUT,
+    FETCH_PARTITION_BYTES, FETCH_QUEUE_KBYTES, LAG_EVERY, PRODUCER_QUEUE_KBYTES,
+    PRODUCER_QUEUE_RECORDS, PipelineSettings, SESSION_TIMEOUT, SOURCE_QUEUE_KBYTES,
+    TRANSACTION_TIMEOUT,
 };
 
 /// Properties of one kind of client that the others would refuse or warn about.
@@ -72,7 +73,7 @@ fn consumer(settings: &PipelineSettings) -> ClientConfig {
         ("queued.min.messages", "100000".to_owned()),
         // The default of a second stalls a small queue.
         ("fetch.queue.backoff.ms", "10".to_owned()),
-        ("fetch.message.max.bytes", (1 << 20).to_string()),
+        ("fetch.message.max.bytes", FETCH_PARTITION_BYTES.to_string()),
         ("fetch.wait.max.ms", "100".to_owned()),
     ] {
         if !settings.kafka.contains_key(name) {

@@ -212,7 +212,7 @@ impl Input for RdInput {
         Ok(match this.class(message) {
             Some(class) => {
                 let id = PartitionId { class, partition: message.partition() };
-                Polled::Record(RdRecord { id, message })
+                Polled::Record(RdRecord::new(id, message))
             }
             None => Polled::Nothing,
         })
@@ -310,11 +310,13 @@ impl Input for RdInput {
 pub struct RdRecord<'a> {
     id: PartitionId,
     message: &'a FetchedRecord,
+    /// It was found to have no headers: librdkafka would look again.
+    bare: Cell<bool>,
 }
 
 impl<'a> RdRecord<'a> {
     pub(super) const fn new(id: PartitionId, message: &'a FetchedRecord) -> Self {
-        Self { id, message }
+        Self { id, message, bare: Cell::new(false) }
     }
 }
 
@@ -340,6 +342,14 @@ impl InputRecord for RdRecord<'_> {
     }
 
     fn headers(&self, visit: VisitHeader<'_>) {
-        self.message.headers(visit);
+        if self.bare.get() {
+            return;
+        }
+        let mut bare = true;
+        self.message.headers(&mut |name, value| {
+            bare = false;
+            visit(name, value);
+        });
+        self.bare.set(bare);
     }
 }

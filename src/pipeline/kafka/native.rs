@@ -16,8 +16,10 @@ use rdkafka::types::RDKafkaRespErr;
 use super::super::seam::VisitHeader;
 
 mod fetched;
+mod sending;
 
 pub(super) use fetched::{Fetched, FetchedRecord};
+pub(super) use sending::{Sender, hurry};
 
 /// The consumer's generation and whether it has a member id; none without a group.
 pub(super) fn membership<C>(consumer: &BaseConsumer<C>) -> Option<(i32, bool)>

@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
-use super::super::seam::{
-    Appended, Fault, Headers, Output, OutputRecord, PartitionId, Position, Role,
-};
+use super::super::seam::{Appended, Fault, Output, OutputRecord, PartitionId, Position, Role};
 use super::super::settings::{CALL_TIMEOUT, OUTPUTS, PipelineSettings, Topics};
 use super::context::{OutputContext, Reach, mark};
+use super::native::Sender;
 use super::positions::Positions;
-use super::{RdInput, config, errors, positions};
+use super::{RdInput, config, errors, native, positions};
 
 /// How long a send waits for room in the queue before it looks again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
+
+/// How long records do not wait for company while the positions are sent: for less than that takes.
+const HURRY: Duration = Duration::from_millis(2);
 
 /// How often a flush looks whether everything is acknowledged.
 const FLUSH_LOOK: Duration = Duration::from_millis(1);
@@ -33,7 +34,7 @@ const INIT_LOOK_MAX: Duration = Duration::from_millis(800);
 
 /// A worker's transactional producer.
 pub struct RdOutput {
-    producer: BaseProducer<OutputContext>,
+    sender: Sender,
     /// What the producer is made of, to make another one.
     config: ClientConfig,
     reach: Arc<Reach>,
@@ -55,11 +56,11 @@ impl RdOutput {
     ) -> Result<Self, Fault> {
         let transactional_id = format!("{}-{instance}-{worker}", settings.group);
         let config = config::output(settings, &transactional_id);
-        let producer = producer(&config, &reach, worker)?;
+        let sender = Sender::new(producer(&config, &reach, worker)?);
         let names = OUTPUTS.iter().map(|&role| (role, settings.topics.name(role))).collect();
         let (topics, group) = (settings.topics.clone(), settings.group.clone());
         Ok(Self {
-            producer,
+            sender,
             config,
             reach,
             worker,
@@ -69,6 +70,10 @@ impl RdOutput {
             names,
             initialised: false,
         })
+    }
+
+    fn producer(&self) -> &BaseProducer<OutputContext> {
+        self.sender.producer()
     }
 
     fn doing(&self, what: &str) -> String {
@@ -91,7 +96,7 @@ impl RdOutput {
         let started = Instant::now();
         let mut look = INIT_LOOK;
         loop {
-            let Err(error) = self.producer.init_transactions(look) else { return Ok(()) };
+            let Err(error) = self.producer().init_transactions(look) else { return Ok(()) };
             let fault = match errors::transaction(&what, &error) {
                 // Nothing was begun: to be tried again with this producer.
                 Fault::Abort(text) | Fault::Retry(text) => Fault::Retry(text),
@@ -101,7 +106,7 @@ impl RdOutput {
                 return Err(fault);
             }
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::ConcurrentTransactions) {
-                self.producer = producer(&self.config, &self.reach, self.worker)?;
+                self.sender = Sender::new(producer(&self.config, &self.reach, self.worker)?);
             }
             look = (look * 2).min(INIT_LOOK_MAX);
         }
@@ -129,19 +134,25 @@ impl RdOutput {
                 "{what}: the consumer has lost its place in the group"
             )));
         };
-        self.producer
-            .send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
-            .map_err(|error| match errors::transaction(what, &error) {
-                // The whole batch is tried again, after a wait.
-                Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
-                fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
-            })
-            .map_err(|fault| self.cause(fault))
+        // What is still to be sent goes out beside the two calls that this makes.
+        let producer = self.producer();
+        let sent = thread::scope(|scope| {
+            let hurry = || native::hurry(producer, HURRY);
+            // Without a thread they wait for as long as they may.
+            drop(thread::Builder::new().spawn_scoped(scope, hurry));
+            producer.send_offsets_to_transaction(&list, &member, CALL_TIMEOUT)
+        });
+        sent.map_err(|error| match errors::transaction(what, &error) {
+            // The whole batch is tried again, after a wait.
+            Fault::Retry(text) | Fault::Abort(text) => Fault::Abort(text),
+            fault @ (Fault::Unknown(_) | Fault::Stop(_)) => fault,
+        })
+        .map_err(|fault| self.cause(fault))
     }
 
     /// The cause of a failed transaction is the record that failed, where there is one.
     fn cause(&self, fault: Fault) -> Fault {
-        match (self.producer.context().take().failed, fault) {
+        match (self.producer().context().take().failed, fault) {
             (Some((topic, code)), Fault::Abort(_)) => errors::delivery(&topic, code),
             (_, fault) => fault,
         }
@@ -159,8 +170,8 @@ impl Output for RdOutput {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
-        self.producer.context().take();
-        self.producer
+        self.producer().context().take();
+        self.producer()
             .begin_transaction()
             .map_err(|error| errors::transaction(&self.doing("beginning a transaction"), &error))
     }
@@ -178,25 +189,14 @@ impl Output for RdOutput {
                 0
             }
         };
-        let mut record: BaseRecord<'_, [u8], [u8], usize> =
-            BaseRecord::with_opaque_to(name, opaque).partition(output.partition);
-        record.key = output.key;
-        record.payload = output.value;
-        record.headers = owned(output.headers);
         let mut since = None;
         loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((error, refused)) => {
-                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    let waited = since.get_or_insert_with(Instant::now).elapsed();
-                    if !full || waited > CALL_TIMEOUT {
-                        return Err(send_fault(name, &error));
-                    }
-                    record = refused;
-                    self.producer.poll(ROOM_WAIT);
-                }
+            let Err(code) = self.sender.send(name, output, opaque) else { return Ok(()) };
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            if code != RDKafkaErrorCode::QueueFull || waited > CALL_TIMEOUT {
+                return Err(send_fault(name, code));
             }
+            self.producer().poll(ROOM_WAIT);
         }
     }
 
@@ -212,11 +212,11 @@ impl Output for RdOutput {
     fn commit(&mut self, appended: &mut Vec<Appended>) -> Result<(), Fault> {
         let started = Instant::now();
         loop {
-            let committed = flush(&self.producer, CALL_TIMEOUT)
-                .and_then(|()| self.producer.commit_transaction(CALL_TIMEOUT));
+            let committed = flush(self.producer(), CALL_TIMEOUT)
+                .and_then(|()| self.producer().commit_transaction(CALL_TIMEOUT));
             let error = match committed {
                 Ok(()) => {
-                    let context = self.producer.context();
+                    let context = self.producer().context();
                     context.reach.seen();
                     appended.append(&mut context.take().appended);
                     return Ok(());
@@ -240,13 +240,13 @@ impl Output for RdOutput {
     }
 
     fn abort(&mut self) -> Result<(), Fault> {
-        let aborted = abort(&self.producer);
-        self.producer.context().take();
+        let aborted = abort(self.producer());
+        self.producer().context().take();
         aborted.map_err(|error| Fault::Unknown(format!("aborting: {error}")))
     }
 
     fn serve(&mut self) {
-        self.producer.poll(Duration::ZERO);
+        self.producer().poll(Duration::ZERO);
     }
 }
 
@@ -260,18 +260,27 @@ fn producer(
         .map_err(|error| errors::creation(&error))
 }
 
-/// Waits until everything that was sent is acknowledged.
+/// Sends what still waits for company, and waits until everything is acknowledged.
 ///
 /// `BaseProducer::flush` (and `commit_transaction`, which calls it) looks at what is left only after
 /// each of its polls, and a poll lasts as long as it may, 100 ms there, whatever comes meanwhile: every
-/// commit would take that long. With less time a flush it looks that much more often.
+/// commit would take that long.
 pub(crate) fn flush<C: ProducerContext + 'static>(
     producer: &BaseProducer<C>,
     within: Duration,
 ) -> KafkaResult<()> {
     let started = Instant::now();
-    while producer.in_flight_count() > 0 && started.elapsed() < within {
-        producer.poll(FLUSH_LOOK);
+    let mut left = producer.in_flight_count();
+    while left > 0 && started.elapsed() < within {
+        native::hurry(producer, FLUSH_LOOK);
+        loop {
+            // One event: the reports of one answer.
+            producer.poll(Duration::ZERO);
+            let before = std::mem::replace(&mut left, producer.in_flight_count());
+            if left == before {
+                break;
+            }
+        }
     }
     producer.flush(Duration::ZERO)
 }
@@ -288,28 +297,12 @@ fn abort(producer: &BaseProducer<OutputContext>) -> KafkaResult<()> {
     })
 }
 
-fn send_fault(topic: &str, error: &KafkaError) -> Fault {
-    match error.rdkafka_error_code() {
-        Some(
-            code @ (RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidArgument),
-        ) => errors::delivery(topic, code),
-        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::State) => {
-            Fault::Unknown(format!("writing to topic {topic}: {error}"))
-        }
-        _ => Fault::Abort(format!("writing to topic {topic}: {error}")),
+fn send_fault(topic: &str, code: RDKafkaErrorCode) -> Fault {
+    use RDKafkaErrorCode as Code;
+    if matches!(code, Code::MessageSizeTooLarge | Code::InvalidArgument) {
+        return errors::delivery(topic, code);
     }
-}
-
-/// librdkafka wants names as text: other bytes in a name are replaced, which Kafka's own clients
-/// do when they read it.
-fn owned(headers: &Headers) -> Option<OwnedHeaders> {
-    if headers.is_empty() {
-        return None;
-    }
-    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-    for (name, value) in headers.iter() {
-        let key = String::from_utf8_lossy(name);
-        owned = owned.insert(Header { key: &key, value });
-    }
-    Some(owned)
+    let what = format!("writing to topic {topic}: {code}");
+    let is_over = matches!(code, Code::Fatal | Code::Fenced | Code::State);
+    if is_over { Fault::Unknown(what) } else { Fault::Abort(what) }
 }

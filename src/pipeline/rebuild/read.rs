@@ -9,7 +9,7 @@ use lethe_engine::ledger::{Entry, State};
 use lethe_engine::{Class, Event, Ledger as _, MessageAction, Storage, VersionAction};
 use lethe_state::Store;
 
-use super::scratch::{Fact, Place};
+use super::scratch::{Fact, Place, RESERVED};
 use super::{Failed, Found};
 use crate::codec::{self, TIME_MS_MAX, TimeLimits};
 use crate::pipeline::kafka::{RdKafka, RdLog};
@@ -152,6 +152,9 @@ impl Outputs<'_> {
         headers: HeadersOf<'_>,
     ) -> Result<(), Failed> {
         let key = record.key.unwrap_or_default();
+        if key.starts_with(RESERVED) {
+            return Ok(());
+        }
         let Some(place) = Place::read(self.class, storage, key) else {
             self.found.foreign += 1;
             return Ok(());

@@ -10,7 +10,7 @@
 mod begin;
 mod letters;
 mod pace;
-mod plan;
+pub(crate) mod plan;
 mod slice;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::pipeline::settings::{CLASSES, Topics};
 
 /// What a source carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Events; it is the class's own input.
     Input,
     /// Events of another topic.
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Which of the class's storages its content can be of; none: both.
-    pub(super) const fn holds(self) -> Option<Storage> {
+    pub(crate) const fn holds(self) -> Option<Storage> {
         match self {
             Self::Input | Self::Events | Self::DeadLetters => None,
             Self::Outputs(storage) => Some(storage),
@@ -30,7 +30,7 @@ impl Kind {
 }
 
 /// What a replay's source is to a partition; none: nothing. An error says why it cannot be read.
-pub(super) fn kind(
+pub(crate) fn kind(
     replay: &Replay,
     id: PartitionId,
     topics: &Topics,
@@ -86,7 +86,7 @@ fn is_own(source: &str, topics: &Topics) -> bool {
 }
 
 /// Why a source with so many partitions cannot be read for an input with so many, if so.
-pub(super) fn misfit(
+pub(crate) fn misfit(
     kind: Kind,
     source: &str,
     has: i32,
@@ -108,7 +108,7 @@ pub(super) fn misfit(
 }
 
 /// The partition of the source that is read for a partition of the input.
-pub(super) fn lane(kind: Kind, replay: &Replay, id: PartitionId, source: &SourceTopic) -> SourceId {
+pub(crate) fn lane(kind: Kind, replay: &Replay, id: PartitionId, source: &SourceTopic) -> SourceId {
     let partition = match kind {
         Kind::Input | Kind::Events | Kind::Outputs(_) => id.partition,
         Kind::DeadLetters => id.partition % source.partitions.max(1),
@@ -117,7 +117,7 @@ pub(super) fn lane(kind: Kind, replay: &Replay, id: PartitionId, source: &Source
 }
 
 /// A partition that an object of offsets names and the source does not have.
-pub(super) fn stranger(replay: &Replay, partitions: i32) -> Option<i32> {
+pub(crate) fn stranger(replay: &Replay, partitions: i32) -> Option<i32> {
     let named = [replay.from.as_ref(), replay.to.as_ref()].into_iter().flatten();
     let mut named = named.flat_map(|place| match place {
         ReplayPlace::Offsets(offsets) => offsets.keys().copied().collect(),
@@ -127,7 +127,7 @@ pub(super) fn stranger(replay: &Replay, partitions: i32) -> Option<i32> {
 }
 
 /// Where a place is in one partition, as far as that can be said without asking for a time.
-pub(super) enum Spot {
+pub(crate) enum Spot {
     /// Where it would be if nothing were said.
     Default,
     /// At this offset.
@@ -137,7 +137,7 @@ pub(super) enum Spot {
 }
 
 /// Where a place is in a partition.
-pub(super) fn spot(place: Option<&ReplayPlace>, partition: i32) -> Spot {
+pub(crate) fn spot(place: Option<&ReplayPlace>, partition: i32) -> Spot {
     match place {
         None => Spot::Default,
         Some(ReplayPlace::Time(time_ms)) => Spot::Time(*time_ms),
@@ -149,7 +149,7 @@ pub(super) fn spot(place: Option<&ReplayPlace>, partition: i32) -> Spot {
 }
 
 /// The range that is read, where so much was asked for, and how many offsets of it are gone.
-pub(super) fn range(
+pub(crate) fn range(
     from: Option<i64>,
     to: Option<i64>,
     bounds: Bounds,

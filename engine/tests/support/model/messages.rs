@@ -23,7 +23,7 @@ struct Known {
     sent: Option<How>,
     /// The edit that wins.
     edited_at: i64,
-    /// The edit under the plain key, when the first came to stand beside it.
+    /// The edit under the plain key.
     plain_edit: i64,
     slot: Option<Slot>,
     /// Its versions beside it, by the time of the edit.
@@ -125,9 +125,6 @@ impl Known {
         storage: Storage,
     ) -> Result<(), String> {
         let is_known = self.knows_edit(at);
-        if self.beside.is_empty() {
-            self.plain_edit = self.edited_at;
-        }
         let Some(slot) = &mut self.slot else {
             return Err("an edit beside nothing".to_owned());
         };
@@ -305,7 +302,7 @@ impl Known {
         let knows_edit = self.knows_edit(at);
         let Some(slot) = &mut self.slot else {
             let Some(how) = sent else { return none(emitted) };
-            self.edited_at = at;
+            (self.edited_at, self.plain_edit) = (at, at);
             return self.first(world, message, how, emitted);
         };
         if emitted.is_some_and(|storage| storage != slot.storage) {
@@ -330,7 +327,7 @@ impl Known {
             ));
         }
         if emitted.is_some() {
-            self.edited_at = at;
+            (self.edited_at, self.plain_edit) = (at, at);
             slot.maybe.clear();
         } else if is_newer && slot.is_ended_at(world) == Is::Maybe {
             slot.ended = Some(slot.maybe.clone());
