@@ -45,6 +45,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Ok(());
         }
         let before = replaying.row.counts;
+        // If the batch fails, the replay is back where it was, and the reader is further.
+        self.replays.at = None;
         let (mut came, mut taken) = (Ok(Came::Nothing), 0);
         if let Some(reader) = self.replays.source.as_mut() {
             (came, taken) = match at.kind {
