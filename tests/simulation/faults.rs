@@ -97,10 +97,18 @@ impl Call {
         matches!(self, Self::SourceTopic | Self::SourceBounds | Self::SourceOpen | Self::SourcePoll)
     }
 
+    /// Calls of which even a run that looks for them has a few alone: none of them is let pass.
+    fn is_scarce(self) -> bool {
+        self == Self::LogRewind || self.is_of_sources()
+    }
+
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
         match self {
-            Self::SendEnd | Self::Remove | Self::LogRewind => 4,
+            Self::SendEnd | Self::Remove => 4,
+            Self::LogRewind => 6,
+            Self::SourceBounds | Self::SourceOpen => 3,
+            Self::Pause | Self::SourceTopic => 2,
             _ => 1,
         }
     }
@@ -113,6 +121,7 @@ impl Call {
             Self::Pause => (Self::Commit, Fault::Lose),
             Self::Abort => (Self::SendPositions, Fault::Refuse),
             Self::LogRewind | Self::LogSnapshot => (Self::Poll, Fault::DiskLoss),
+            Self::SourceTopic | Self::SourceBounds | Self::SourceOpen => (Self::Poll, Fault::Control),
             _ => return None,
         })
     }
@@ -216,6 +225,17 @@ pub(crate) struct Plan {
     pub(crate) strikes: Strikes,
 }
 
+/// The fault that looks for its step in a run, and that step.
+pub(crate) fn focus(seed: u64) -> (Call, Fault) {
+    let pairs: Vec<_> = CALLS
+        .iter()
+        .flat_map(|&call| FAULTS.iter().map(move |&fault| (call, fault)))
+        .flat_map(|pair| std::iter::repeat_n(pair, pair.0.turns()))
+        .filter(|&(call, fault)| applies(fault, call))
+        .collect();
+    pairs[(seed % pairs.len() as u64) as usize]
+}
+
 /// How often the fault that looks for its step strikes in one run.
 const FOCUS_STRIKES: u32 = 8;
 /// How much oftener a call that is not common is struck.
@@ -227,17 +247,10 @@ const LEAD_ONE_IN: usize = 12;
 
 impl Plan {
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
-        let pairs: Vec<_> = CALLS
-            .iter()
-            .flat_map(|&call| FAULTS.iter().map(move |&fault| (call, fault)))
-            .flat_map(|pair| std::iter::repeat_n(pair, pair.0.turns()))
-            .filter(|&(call, fault)| applies(fault, call))
-            .collect();
-        let focus = pairs[(seed % pairs.len() as u64) as usize];
         let one_in = random.pick(&[120, 250, 500, 1_000]);
         Self {
             on: false,
-            focus,
+            focus: focus(seed),
             focus_left: FOCUS_STRIKES,
             leads_left: LEADS_MAX,
             one_in,
@@ -259,16 +272,25 @@ impl Plan {
         Some(fault)
     }
 
+    /// One in so many of these calls leads to the step that is looked for.
+    fn lead_one_in(&self, call: Call) -> usize {
+        match (call.is_common(), self.focus.0.is_of_sources()) {
+            (true, false) => LEAD_ONE_IN * RARE,
+            (true, true) => LEAD_ONE_IN,
+            (false, _) => RARE,
+        }
+    }
+
     fn choose(&mut self, call: Call, random: &mut Random) -> Option<Fault> {
         if self.focus_left > 0 {
-            if call == self.focus.0 && random.chance(1, 2) {
+            if call == self.focus.0 && (call.is_scarce() || random.chance(1, 2)) {
                 self.focus_left -= 1;
                 return Some(self.focus.1);
             }
             if let Some((leads, fault)) = self.focus.0.led_to_by()
                 && call == leads
                 && self.leads_left > 0
-                && random.chance(1, if call.is_common() { LEAD_ONE_IN * RARE } else { RARE })
+                && random.chance(1, self.lead_one_in(call))
             {
                 self.leads_left -= 1;
                 return Some(fault);

@@ -18,6 +18,7 @@ use lethe::telemetry::tenants::Tenants;
 use crate::check;
 use crate::clients::{SimClock, SimKafka, SimLog, shared};
 use crate::disk;
+use crate::faults::Call;
 use crate::node::{Node, unless_crashed};
 use crate::random::Random;
 use crate::world::World;
@@ -48,10 +49,13 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Mostly so little that snapshots come often, and that they, deltas, looks and batches are cut.
-    pub(crate) fn new(with_snapshots: bool, random: &mut Random) -> Self {
-        let slacks = [600, 1_500, 4_000, if with_snapshots { 600 } else { 64 << 20 }];
+    /// Mostly so little that snapshots come often, and that they, deltas, looks and batches are cut. A run that
+    /// looks for a step of snapshots has some, and one that looks for going back to their start has deltas among them.
+    pub(crate) fn new(looks_for: Call, random: &mut Random) -> Self {
+        let slacks = [600, 1_500, 4_000, if looks_for.is_of_snapshots() { 600 } else { 64 << 20 }];
         let whole = Portions::default();
+        let is_cut = looks_for == Call::LogRewind;
+        let slice = if is_cut { 300 } else { whole.snapshot_slice_bytes };
         Self {
             slack_bytes: random.pick(&slacks),
             portions: Portions {
@@ -59,7 +63,7 @@ impl Sizes {
                 batch_control_max: random.pick(&[1, whole.batch_control_max]),
                 look_rows: random.pick(&[16, 64, whole.look_rows]),
                 delta_part_bytes_max: random.pick(&[80, 400, whole.delta_part_bytes_max]),
-                snapshot_slice_bytes: random.pick(&[1, 300, whole.snapshot_slice_bytes]),
+                snapshot_slice_bytes: random.pick(&[1, 300, slice]),
             },
         }
     }

@@ -111,17 +111,19 @@ pub(crate) struct Traffic {
     pub(crate) said: Vec<(i64, Said)>,
     /// Everything that was asked to be read again.
     pub(crate) replays: Vec<Asked>,
+    /// So many replays it has at most: each is a pass over all that is there.
+    replays_max: usize,
 }
 
-/// So many replays a run has at most: each is a pass over all that is there.
-const REPLAYS_MAX: usize = 6;
+/// How many replays a run has at most, and one that looks for their steps.
+const REPLAYS_MAX: [usize; 2] = [6, 18];
 
 fn partition(class: Class, partition: i32) -> PartitionId {
     PartitionId { class, partition }
 }
 
 impl Traffic {
-    pub(crate) fn new(random: Random) -> Self {
+    pub(crate) fn new(random: Random, looks_for_replays: bool) -> Self {
         let inputs = vec![
             partition(Class::Message, 0),
             partition(Class::Message, 1),
@@ -140,6 +142,7 @@ impl Traffic {
             begun: 0,
             said: Vec::new(),
             replays: Vec::new(),
+            replays_max: REPLAYS_MAX[usize::from(looks_for_replays)],
         }
     }
 
@@ -183,7 +186,7 @@ impl Traffic {
     /// Somebody asks for a replay, or changes one.
     fn replay(&mut self, broker: &mut Broker) {
         let count = self.replays.len();
-        if count == 0 || (count < REPLAYS_MAX && self.random.chance(1, 2)) {
+        if count == 0 || (count < self.replays_max && self.random.chance(1, 2)) {
             let message = Some(Class::Message);
             let classes =
                 [message, message, message, Some(Class::Profile), Some(Class::Config), None];

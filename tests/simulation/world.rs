@@ -55,11 +55,11 @@ impl World {
     ) -> Rc<Self> {
         let mut random = Random::new(seed);
         let plan = Plan::new(seed, &mut random);
-        let traffic = Traffic::new(Random::new(random.next()));
+        let traffic = Traffic::new(Random::new(random.next()), plan.focus.0.is_of_sources());
         let mut broker = Broker::new(Random::new(random.next()), traffic.inputs.clone());
-        let is_of_snapshots = plan.focus.0.is_of_snapshots();
-        let sizes = Sizes::new(is_of_snapshots, &mut random);
-        if !is_of_snapshots {
+        let looks_for = plan.focus.0;
+        let sizes = Sizes::new(looks_for, &mut random);
+        if !looks_for.is_of_snapshots() {
             use Removal::{Done, Refused, Unknown};
             broker.removal = random.pick(&[Done, Done, Done, Done, Refused, Unknown]);
         }
