@@ -132,10 +132,8 @@ impl Bench<'_> {
         let producer = load::producer(&settings.brokers)?;
         let choice = Choice::In { retention_s: SHORT_RETENTION_S };
         let tenants = Tenant::crowd(self.of.tenants, self.of.tenants, 1.0, SHORT_RETENTION_S);
-        for tenant in tenants {
-            load::say(&producer, &settings.topics.control, &tenant.chooses(choice, choice))?;
-        }
-        load::finish(&producer)
+        let controls = tenants.iter().map(|tenant| tenant.chooses(choice, choice));
+        load::say_all(&producer, &settings.topics.control, controls).map(drop)
     }
 
     /// The floor, to topics of its own.

@@ -17,13 +17,14 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::load::send;
-use super::messages::{Messages, Shape, Size};
+use super::messages::{Messages, Shape};
 use crate::codec::{self, TimeLimits};
 use crate::demo::now_ms;
 use crate::pipeline::kafka::config;
 use crate::pipeline::seam::Role;
 use crate::pipeline::settings::{DELTA_PART_BYTES_MAX, PipelineSettings, SNAPSHOT_SLICE_BYTES};
 use crate::pipeline::transaction::{Mark, SnapshotMark};
+use crate::traffic::Control;
 
 /// Messages of one delta: what a worker does with in its commit interval.
 const BATCH: u64 = 10_000;
@@ -41,14 +42,28 @@ pub(super) struct Fill<'f> {
     pub(super) settings: &'f PipelineSettings,
     /// Of the input of messages.
     pub(super) partitions: u32,
-    /// Messages that live.
-    pub(super) messages: u64,
-    /// Tenants, who have opted in, and whose choices are all that the control topic holds.
-    pub(super) tenants: u32,
-    /// Another one gives other messages.
-    pub(super) seed: u64,
+    /// Messages that live, in all partitions; none is followed by anything.
+    pub(super) shape: Shape,
+    /// All that the control topic holds: by it all tenants have opted in.
+    pub(super) controls: &'f [Control],
+    /// How old the oldest message is, and the youngest.
+    pub(super) ages: [Duration; 2],
     /// Where ledgers are made on the way.
     pub(super) scratch: &'f Path,
+}
+
+impl Fill<'_> {
+    /// What the messages of a partition are like.
+    pub(super) fn shape(&self, partition: u32, messages: u64) -> Shape {
+        Shape { messages, seed: self.shape.seed + u64::from(partition), ..self.shape.clone() }
+    }
+
+    /// How old messages are (ms) of which so many are left to be written.
+    fn age_ms(&self, left: u64, all: u64) -> i64 {
+        let [oldest, youngest] = self.ages;
+        let age = youngest + (oldest - youngest).mul_f64(left as f64 / all.max(1) as f64);
+        i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 2)
+    }
 }
 
 /// Fills all partitions, side by side.
@@ -96,8 +111,9 @@ struct Partition<'f> {
 
 impl<'f> Partition<'f> {
     fn new(fill: &'f Fill<'f>, partition: u32) -> anyhow::Result<Self> {
-        let messages = fill.messages / u64::from(fill.partitions)
-            + u64::from(u64::from(partition) < fill.messages % u64::from(fill.partitions));
+        let all = fill.shape.messages;
+        let messages = all / u64::from(fill.partitions)
+            + u64::from(u64::from(partition) < all % u64::from(fill.partitions));
         let partition = i32::try_from(partition)?;
         // Nobody else sees it.
         let identity = Identity {
@@ -131,18 +147,10 @@ impl<'f> Partition<'f> {
 
     /// Gives what the group is to be told with the partition's position.
     fn fill(mut self) -> anyhow::Result<String> {
-        let shape = Shape {
-            messages: self.messages,
-            delivered: false,
-            size: Size::Bytes(0),
-            tenants: self.fill.tenants,
-            opted_in: self.fill.tenants,
-            seed: self.fill.seed + u64::from(self.partition.unsigned_abs()),
-            ..Shape::default()
-        };
+        let shape = self.fill.shape(self.partition.unsigned_abs(), self.messages);
         let mut engine = Engine::open(Class::Message, &mut self.store)?;
         let mut effects = Effects::default();
-        for (offset, control) in (0..).zip(shape.controls()) {
+        for (offset, control) in (0..).zip(self.fill.controls) {
             let (key, value) = (control.key.as_bytes(), Some(control.value.as_bytes()));
             let record = ControlRecord::parse(offset, now_ms(), key, value);
             effects.clear();
@@ -151,9 +159,10 @@ impl<'f> Partition<'f> {
         let mut messages = Messages::new(&shape);
         let mut left = self.messages;
         while left > 0 {
-            let now_ms = now_ms();
+            let (now_ms, age_ms) = (now_ms(), self.fill.age_ms(left, self.messages));
+            let sent_at_ms = now_ms - age_ms;
             for _ in 0..BATCH.min(left) {
-                let Some(record) = messages.next_record(now_ms) else { bail!("too few messages") };
+                let Some(record) = messages.next_record(sent_at_ms) else { bail!("too few messages") };
                 let limits = TimeLimits { latest_ms: now_ms + 1 };
                 let event = codec::decode(Class::Message, &record.value, limits)?;
                 effects.clear();

@@ -6,32 +6,21 @@
 //! lethe take turns, each on topics of its own.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
 use hdrhistogram::Histogram;
-use lethe_engine::{Class, Event, MessageAction};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::producer::BaseProducer;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde::Serialize;
 
 use super::child::Running;
 use super::figures::median;
-use super::load::{self, due, finish, say, wait_until, write};
-use super::messages::{Messages, Shape};
+use super::load;
+use super::messages::Shape;
+use super::open_loop::{OpenLoop, Pace};
 use super::site::Site;
-use crate::codec::{self, TIME_MS_MAX, TimeLimits};
-use crate::pipeline::kafka::config;
-use crate::pipeline::settings::{IDLE_WAIT, PipelineSettings};
+use crate::pipeline::settings::PipelineSettings;
 
-/// What comes later has failed.
-const WITHIN: Duration = Duration::from_secs(60);
 /// Digits of the histogram that are exact.
-const DIGITS: u8 = 3;
+pub(super) const DIGITS: u8 = 3;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -201,151 +190,31 @@ fn run(of: &Latency, program: Program) -> anyhow::Result<Delays> {
         }
     };
     let producer = load::producer(&settings.brokers)?;
-    for control in of.shape.controls() {
-        say(&producer, &settings.topics.control, &control)?;
-    }
-    finish(&producer)?;
+    load::say_all(&producer, &settings.topics.control, of.shape.controls())?;
     let mut running = Running::start(command)?;
-    let run = Run::new(of);
-    let (histogram, written) = thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let seen = run.read(&settings, &running);
-            run.stop.store(true, Ordering::Relaxed);
-            seen
-        });
-        let written = run.generate(&producer, &settings.topics.messages);
-        if written.is_err() {
-            run.stop.store(true, Ordering::Relaxed);
-        }
-        let seen = reader.join().map_err(|_| anyhow!("the reader has panicked"))?;
-        anyhow::Ok((seen?, written?))
+    let Latency { rate, warm_up, measured, partitions, .. } = *of;
+    let open_loop =
+        OpenLoop::new(Pace { shape: &of.shape, rate, warm_up, measured, partitions });
+    let mut histogram: Histogram<u64> = Histogram::new(DIGITS)?;
+    let written = open_loop.run(&settings, &running, &mut |_, took_us| {
+        histogram.saturating_record(took_us);
     })?;
     let used = running.stop()?;
     let cpu_us = (used.utime + used.stime).as_secs_f64() * 1e6;
-    let ms = |us: u64| us as f64 / 1e3;
     Ok(Delays {
         contents: histogram.len(),
-        p50_ms: ms(histogram.value_at_quantile(0.5)),
-        p90_ms: ms(histogram.value_at_quantile(0.9)),
-        p99_ms: ms(histogram.value_at_quantile(0.99)),
-        p999_ms: ms(histogram.value_at_quantile(0.999)),
-        max_ms: ms(histogram.max()),
+        p50_ms: quantile_ms(&histogram, 0.5),
+        p90_ms: quantile_ms(&histogram, 0.9),
+        p99_ms: quantile_ms(&histogram, 0.99),
+        p999_ms: quantile_ms(&histogram, 0.999),
+        max_ms: quantile_ms(&histogram, 1.0),
         late_ms_max: written.late_ms_max,
         cpu_us_a_record: cpu_us / written.records.max(1) as f64,
         memory_mib: used.maxrss as f64 / f64::from(1 << 20),
     })
 }
 
-/// What was written.
-struct Written {
-    records: u64,
-    late_ms_max: f64,
-}
-
-/// What the generator and the reader know of each other.
-struct Run<'l> {
-    of: &'l Latency,
-    /// When the first record is due (Unix µs), and the same on the other clock.
-    first_us: i64,
-    first: Instant,
-    /// Contents that are to come, once all are written.
-    contents: OnceLock<u64>,
-    stop: AtomicBool,
-}
-
-impl<'l> Run<'l> {
-    fn new(of: &'l Latency) -> Self {
-        let (contents, stop) = (OnceLock::new(), AtomicBool::new(false));
-        Self { of, first_us: now_us(), first: Instant::now(), contents, stop }
-    }
-
-    /// When something is due (Unix ms).
-    fn at_ms(&self, after: Duration) -> i64 {
-        self.first_us / 1_000 + i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 2)
-    }
-
-    /// Writes each record when it is due; that moment is its sent time.
-    fn generate(&self, producer: &BaseProducer, topic: &str) -> anyhow::Result<Written> {
-        let mut messages = Messages::new(&self.of.shape);
-        let mut written = Written { records: 0, late_ms_max: 0.0 };
-        let mut contents = 0;
-        loop {
-            let after = due(written.records, self.of.rate);
-            if after >= self.of.warm_up + self.of.measured || self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-            wait_until(producer, self.first + after);
-            let Some(record) = messages.next_record(self.at_ms(after)) else { break };
-            if self.is_measured(&record.value).is_some() {
-                contents += 1;
-                let late = self.first.elapsed().saturating_sub(after).as_secs_f64() * 1e3;
-                written.late_ms_max = written.late_ms_max.max(late);
-            }
-            write(producer, topic, &record)?;
-            written.records += 1;
-        }
-        finish(producer)?;
-        // The only one who sets it.
-        let _first = self.contents.set(contents);
-        Ok(written)
-    }
-
-    /// Reads the outputs until all contents have come; how long each took in µs.
-    fn read(
-        &self,
-        settings: &PipelineSettings,
-        running: &Running,
-    ) -> anyhow::Result<Histogram<u64>> {
-        let consumer = reader(settings, self.of.partitions)?;
-        let mut histogram = Histogram::new(DIGITS)?;
-        let mut since = Instant::now();
-        loop {
-            if self.contents.get().is_some_and(|&all| histogram.len() >= all) {
-                return Ok(histogram);
-            }
-            if let Some(message) = consumer.poll(IDLE_WAIT) {
-                let message = message?;
-                let sent_at_ms = message.payload().and_then(|value| self.is_measured(value));
-                if let Some(sent_at_ms) = sent_at_ms {
-                    let took_us = now_us() - sent_at_ms * 1_000;
-                    histogram.record(u64::try_from(took_us).unwrap_or(0))?;
-                }
-                since = Instant::now();
-            } else if since.elapsed() > WITHIN || running.has_ended() {
-                let all = self.contents.get().copied().unwrap_or_default();
-                bail!("{} of {all} contents came out", histogram.len());
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                bail!("the load has failed");
-            }
-        }
-    }
-
-    /// The sent time (Unix ms) of a content that is measured.
-    fn is_measured(&self, value: &[u8]) -> Option<i64> {
-        let limits = TimeLimits { latest_ms: TIME_MS_MAX };
-        let Ok(Event::Message(event)) = codec::decode(Class::Message, value, limits) else {
-            return None;
-        };
-        let is_content = matches!(event.action, MessageAction::Sent(_));
-        (is_content && event.sent_at_ms >= self.at_ms(self.of.warm_up)).then_some(event.sent_at_ms)
-    }
-}
-
-/// A downstream consumer of both outputs.
-fn reader(settings: &PipelineSettings, partitions: u32) -> anyhow::Result<BaseConsumer> {
-    let consumer: BaseConsumer = config::input(settings, "reader").create().context("a reader")?;
-    let mut list = TopicPartitionList::new();
-    for topic in [&settings.topics.store_messages, &settings.topics.transit_messages] {
-        for partition in 0..i32::try_from(partitions)? {
-            list.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-    }
-    consumer.assign(&list)?;
-    Ok(consumer)
-}
-
-fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+/// So much of the contents took at most this long (ms).
+pub(super) fn quantile_ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1e3
 }

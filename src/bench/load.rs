@@ -51,14 +51,10 @@ pub struct Loaded {
 /// The broker does not take it.
 pub fn load(load: &Load) -> anyhow::Result<Loaded> {
     let producer = producer(&load.brokers)?;
-    let mut controls = 0;
-    if let Some(topic) = &load.control {
-        for control in load.shape.controls() {
-            say(&producer, topic, &control)?;
-            controls += 1;
-        }
-        finish(&producer)?;
-    }
+    let controls = match &load.control {
+        Some(topic) => say_all(&producer, topic, load.shape.controls())?,
+        None => 0,
+    };
     let started = Instant::now();
     let mut messages = Messages::new(&load.shape);
     let mut records: u64 = 0;
@@ -105,8 +101,23 @@ pub(super) fn wait_until(producer: &BaseProducer, at: Instant) {
     }
 }
 
+/// Writes control records, and waits until they are there; how many they are.
+pub(super) fn say_all(
+    producer: &BaseProducer,
+    topic: &str,
+    controls: impl IntoIterator<Item = Control>,
+) -> anyhow::Result<u64> {
+    let mut count = 0;
+    for control in controls {
+        say(producer, topic, &control)?;
+        count += 1;
+    }
+    finish(producer)?;
+    Ok(count)
+}
+
 /// Writes a control record.
-pub(super) fn say(producer: &BaseProducer, topic: &str, control: &Control) -> anyhow::Result<()> {
+fn say(producer: &BaseProducer, topic: &str, control: &Control) -> anyhow::Result<()> {
     send(producer, BaseRecord::to(topic).partition(0).key(&control.key).payload(&control.value))
 }
 

@@ -127,6 +127,11 @@ impl Shape {
         choices.into_iter().chain(own).chain(held)
     }
 
+    /// Who sends the messages of a tenant's conversation.
+    pub(super) fn sender(&self, tenant: usize, conversation: u32) -> String {
+        self.conversation(tenant, conversation).member(0)
+    }
+
     /// A tenant's conversation: made anew each time it is needed, since there can be millions.
     fn conversation(&self, tenant: usize, number: u32) -> Conversation {
         // Mixed, so that two seeds have no conversation in common.

@@ -6,11 +6,13 @@
 //!   [`compare`]: the same over a load of its own.
 //! - [`expire`]: tombstones of records that are due at once, beside [`nulls`], their floor.
 //! - [`latency`]: how long a content is on its way, at a fixed rate.
+//! - [`change`]: a tenant's retention is cut or a user's messages are erased, alone and beside a live load.
 //! - [`state`]: the ledger alone, without Kafka.
 //! - [`unplugged`]: a worker without Kafka, for what counts allocations and instructions.
 //! - [`growth`]: how the cost of a record grows; [`plot`] draws it.
 //! - [`restart`]: how long a killed process is away, with its disk and without.
 
+pub mod change;
 pub mod compare;
 pub mod expire;
 pub mod growth;
@@ -28,6 +30,7 @@ pub mod unplugged;
 mod child;
 mod figures;
 mod fill;
+mod open_loop;
 mod own_cpu;
 mod page;
 mod rest;

@@ -182,12 +182,13 @@ impl Bench<'_> {
         }
         self.write(0, true)?;
         self.written.fetch_add(self.of.records, Ordering::Relaxed);
+        let shape = Shape { messages: self.of.records, seed: FILL_SEED, ..shape(0) };
         fill(&Fill {
             settings: &self.site.settings(0),
             partitions: self.of.partitions,
-            messages: self.of.records,
-            tenants: TENANTS,
-            seed: FILL_SEED,
+            controls: &shape.controls().collect::<Vec<_>>(),
+            shape,
+            ages: [Duration::ZERO; 2],
             scratch,
         })
     }
@@ -200,15 +201,7 @@ impl Bench<'_> {
             brokers: settings.brokers.clone(),
             topic: settings.topics.messages.clone(),
             control: first.then(|| settings.topics.control.clone()),
-            shape: Shape {
-                messages,
-                delivered: false,
-                tenants: TENANTS,
-                opted_in: TENANTS,
-                size: Size::Bytes(self.of.bytes),
-                first: before,
-                ..Shape::default()
-            },
+            shape: Shape { messages, first: before, ..shape(self.of.bytes) },
             rate: None,
         })?;
         Ok(())
@@ -314,6 +307,12 @@ impl Bench<'_> {
         }
         Ok(())
     }
+}
+
+/// Messages that live, with so much content.
+fn shape(bytes: u32) -> Shape {
+    let size = Size::Bytes(bytes);
+    Shape { delivered: false, tenants: TENANTS, opted_in: TENANTS, size, ..Shape::default() }
 }
 
 fn is_ready(lethe: &Lethe) -> bool {

@@ -101,6 +101,43 @@ fn latency_counts_every_content_of_its_time() {
     }
 }
 
+/// A change, alone and beside a live load of which something was measured before and meanwhile.
+fn changes(verb: &str, records: &str) -> Value {
+    let small = ["--records", records, "--conversations", "4", "--partitions", "2"];
+    let load = ["--rate", "2000", "--seconds", "2", "--warm-up", "1"];
+    let changed = bench(verb, &[&small[..], &load].concat());
+    for (part, names) in [
+        ("alone", &["ended", "seconds", "ended_a_second"][..]),
+        ("beside", &["ended", "seconds", "ended_a_second"]),
+        ("before", &["contents", "p50_ms", "p99_ms", "max_ms"]),
+        ("during", &["contents", "p50_ms", "p99_ms", "max_ms"]),
+    ] {
+        for name in names {
+            assert!(number(&changed, &format!("/rounds/1/{part}/{name}")) > 0.0, "{changed}");
+        }
+    }
+    assert!(number(&changed, "/p99_ratio") > 0.0);
+    changed
+}
+
+#[test]
+fn cut_ends_all_that_a_tenant_has() {
+    let changed = changes("cut", "5000");
+    for part in ["alone", "beside"] {
+        assert_eq!(number(&changed, &format!("/median/{part}/ended")), 5_000.0, "{changed}");
+    }
+}
+
+#[test]
+fn erase_ends_what_one_user_has_sent() {
+    let changed = changes("erase", "4000");
+    for part in ["alone", "beside"] {
+        // Of eight conversations with a sender each.
+        let ended = number(&changed, &format!("/median/{part}/ended"));
+        assert!((400.0..600.0).contains(&ended), "{changed}");
+    }
+}
+
 #[test]
 fn growth_measures_each_point_and_draws_it() {
     let svg = process::directory("bench-growth").join("overrides.svg");

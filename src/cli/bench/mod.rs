@@ -1,6 +1,7 @@
 //! `lethe bench`: what lethe costs, on any broker.
 
 mod arguments;
+mod change;
 mod expire;
 mod growth;
 mod latency;
@@ -15,6 +16,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::settings::Place;
+use crate::bench::change::Change;
 use crate::bench::load::{self, Load};
 use crate::error::Failure;
 use crate::telemetry::logs;
@@ -55,6 +57,14 @@ pub(super) enum Bench {
                             It makes topics of its own, named lethe-bench-…, and leaves them there."
     )]
     Latency(latency::LatencyArgs),
+    /// Cut a tenant's retention from 30 days to one: all that it has is due at once, alone and beside a live load
+    #[command(after_help = "Example:\n  lethe bench cut --brokers kafka-1:9092 --records 1000000 --rate 50000\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there.")]
+    Cut(change::ChangeArgs),
+    /// Erase what one of a tenant's users has sent, alone and beside a live load
+    #[command(after_help = "Example:\n  lethe bench erase --brokers kafka-1:9092 --records 10000000 --workers 1\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there.")]
+    Erase(change::ChangeArgs),
     /// Measure the ledger alone, without Kafka: to remember records, to end them, their bytes on disk
     #[command(after_help = "Example:\n  lethe bench state --records 1000000,10000000,50000000")]
     State(state::StateArgs),
@@ -124,6 +134,8 @@ pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
         Bench::Nulls(args) => args.run(),
         Bench::Expire(args) => args.run(),
         Bench::Latency(args) => args.run(),
+        Bench::Cut(args) => args.run(Change::Cut),
+        Bench::Erase(args) => args.run(Change::Erase),
         Bench::State(args) => args.run(),
         Bench::Growth(args) => args.run(),
         Bench::Restart(args) => args.run(false),
