@@ -142,7 +142,8 @@ fn work(replaying: &Replaying) -> Option<Work> {
 }
 
 impl<K: Kafka, C: HostClock> Worker<K, C> {
-    /// Reads on for a replay, if there is one and the live input leaves room.
+    /// Reads on for a replay, if there is one and the live input leaves room. A slice of each batch is a replay's, even
+    /// beside an input that never does.
     pub(super) fn replay_step(&mut self, now: Now) -> Result<(), PipelineError> {
         let hot = std::mem::take(&mut self.replays.hot);
         if !self.desk.live().any(|(_, live)| live.engine.has_replays()) {
@@ -150,7 +151,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             return Ok(());
         }
         let rests = self.replays.pace.rests_for(now.monotonic).is_some();
-        let ready = self.replays.input_empty && !self.desk.is_full();
+        let has_none = self.desk.batch.replayed().0 == 0;
+        let ready = (self.replays.input_empty || has_none) && !self.desk.is_full();
         if rests || !ready || self.desk.time.ending_ms(now).is_none() {
             return Ok(());
         }
