@@ -10,6 +10,7 @@ use lethe_engine::ControlRecord;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
+use crate::telemetry::names;
 use crate::telemetry::reports::Reported;
 
 /// `printf %s secret | sha256sum`.
@@ -87,4 +88,22 @@ async fn an_error_becomes_no_markup() {
     let (_, text) = ask(page, None).await;
     assert!(text.contains("it was &lt;recreated&gt;"), "{text}");
     assert!(text.contains("A promise is not kept"), "{text}");
+}
+
+#[tokio::test]
+async fn replays_and_waiting_changes_are_shown_where_there_are_some() {
+    let (_, text) = ask(page("127.0.0.1:9644", None), None).await;
+    assert!(!text.contains("id=\"replays\"") && !text.contains("id=\"waiting\""), "{text}");
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let mut busy = page("127.0.0.1:9644", None);
+    busy.shown = Shown::new(1, 1, recorder.handle());
+    metrics::with_local_recorder(&recorder, || {
+        metrics::gauge!(names::REPLAYS, "class" => "message").set(1.0);
+        metrics::gauge!(names::REPLAY_REMAINING, "class" => "message").set(1_234.0);
+        metrics::gauge!(names::CHANGES_WAITING).set(2.0);
+        metrics::gauge!(names::CHANGE_DUE).set(45.0);
+    });
+    let (_, text) = ask(busy, None).await;
+    assert!(text.contains("Replays: in 1 partition, 1,234 offsets left to read."), "{text}");
+    assert!(text.contains("Waiting: 2 changes with an effective_at that is to come, the next one in 45\u{a0}s."));
 }

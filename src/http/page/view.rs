@@ -36,6 +36,8 @@ struct View {
     topics: Vec<Topic>,
     restore: Option<Restore>,
     standby: Option<String>,
+    replays: Option<String>,
+    waiting: Option<String>,
     process: Vec<(&'static str, String)>,
     named: Option<Names>,
 }
@@ -107,6 +109,8 @@ pub(super) fn page(facts: Facts) -> Result<String, minijinja::Error> {
         topics: topics(&facts),
         restore: restore(&facts),
         standby: standby(&facts),
+        replays: replays(&facts),
+        waiting: waiting(&facts),
         process: process(&facts),
         promises,
         named: facts.named.map(|named| Names {
@@ -224,6 +228,25 @@ fn standby(facts: &Facts) -> Option<String> {
         "{} of {} partitions are current, {} records behind",
         report.current, report.wanted, report.behind
     ))
+}
+
+/// What replays have still to read here.
+fn replays(facts: &Facts) -> Option<String> {
+    let partitions = facts.figure(names::REPLAYS);
+    let left = facts.figure(names::REPLAY_REMAINING);
+    (partitions > 0.0).then(|| {
+        format!("in {}, {} left to read", text::of(partitions, "partition"), text::of(left, "offset"))
+    })
+}
+
+/// Changes that are not in force yet.
+fn waiting(facts: &Facts) -> Option<String> {
+    let changes = facts.figure(names::CHANGES_WAITING);
+    let due_s = facts.figure(names::CHANGE_DUE);
+    (changes > 0.0).then(|| {
+        let changes = text::of(changes, "change");
+        format!("{changes} with an effective_at that is to come, the next one in {}", text::span(due_s))
+    })
 }
 
 fn process(facts: &Facts) -> Vec<(&'static str, String)> {
