@@ -18,7 +18,7 @@ const EVERYTHING: &str = "\
 kafka: {properties: {security.protocol: SASL_SSL}, secret: s, tlsSecret: t}
 monitoring: {serviceMonitor: true, rules: true, dashboards: true, docsUrl: 'https://docs.example/lethe/'}
 autoscaling: {enabled: true}
-api: {tokensSecret: lethe-tokens}
+api: {tokensSecret: lethe-tokens, tlsSecret: lethe-tls}
 networkPolicy: {from: [{namespaceSelector: {}}]}
 config: {memory: 512MiB, topics: {messages: chat}}
 ";
@@ -121,7 +121,7 @@ fn a_pod_leaves_the_group_where_it_is_not_coming_back() {
     ] {
         let objects = rendered(values);
         let stop = &pod(&objects)["containers"][0]["lifecycle"]["preStop"];
-        let drains = stop["exec"]["command"] == serde_json::json!(["lethe", "drain"]);
+        let drains = stop["exec"]["command"] == serde_json::json!(["lethe", "drain", "--config", "/etc/lethe/lethe.toml"]);
         assert_eq!((drains, stop["sleep"].is_null()), (leaves, leaves), "{values}: {stop}");
     }
 }
@@ -140,6 +140,33 @@ fn tokens_are_a_secret_that_lethe_reads() {
     let file = settings.http_tokens.expect("http_tokens");
     assert_eq!(file.parent(), Some(Path::new(string(&mount["mountPath"]))));
     assert!(rendered("{}").iter().all(|object| !object.to_string().contains("tokens")));
+}
+
+#[test]
+fn whoever_asks_lethe_speaks_tls_where_it_has_a_certificate() {
+    for (values, scheme, scrapes) in
+        [("monitoring: {serviceMonitor: true}", "HTTP", Value::Null), (EVERYTHING, "HTTPS", Value::from("https"))]
+    {
+        let objects = rendered(values);
+        let container = &pod(&objects)["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["scheme"], scheme, "{probe}");
+        }
+        let endpoint = &one(&objects, "ServiceMonitor")["spec"]["endpoints"][0];
+        assert_eq!(endpoint["scheme"], scrapes);
+    }
+    let objects = rendered(EVERYTHING);
+    let settings = settings(&objects);
+    let files = settings.http_tls.expect("a certificate");
+    let mounts = &pod(&objects)["containers"][0]["volumeMounts"];
+    let mounted = list(mounts).iter().find(|mount| mount["name"] == "api-tls").expect("a mount");
+    for file in [Some(files.certificate), Some(files.key), settings.peers_ca].into_iter().flatten() {
+        assert_eq!(file.parent(), Some(Path::new(string(&mounted["mountPath"]))));
+    }
+    let authority = &one(&objects, "ServiceMonitor")["spec"]["endpoints"][0]["tlsConfig"]["ca"];
+    assert_eq!(authority["secret"], serde_json::json!({"name": "lethe-tls", "key": "ca.crt"}));
+    let asks = objects.iter().find(|object| object["kind"] == "Pod").expect("the test's pod");
+    assert_eq!(asks["spec"]["containers"][0]["env"][0]["name"], "LETHE_HTTP_CERTIFICATE");
 }
 
 #[test]

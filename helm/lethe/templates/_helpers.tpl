@@ -26,7 +26,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- /* lethe.toml: the chart's own keys, then the operator's. */ -}}
 {{- define "lethe.toml" -}}
 {{- $own := dict "brokers" .Values.kafka.brokers "group" (include "lethe.group" .) "data_dir" "/var/lib/lethe" "http" "0.0.0.0:9644" -}}
-{{- $_ := set $own "peers" (printf "%s-headless:9644" (include "lethe.name" .)) -}}
+{{- $_ := set $own "peers" (printf "%s%s-headless:9644" (ternary "https://" "" (ne .Values.api.tlsSecret "")) (include "lethe.name" .)) -}}
+{{- if .Values.api.tlsSecret }}
+{{- $_ := set $own "http_certificate" "/etc/lethe/api/tls.crt" }}{{ $_ := set $own "http_key" "/etc/lethe/api/tls.key" }}
+{{- $_ := set $own "peers_ca" (printf "/etc/lethe/api/%s" .Values.api.tlsAuthority) }}
+{{- end -}}
 {{- if .Values.api.tokensSecret }}{{ $_ := set $own "http_tokens" "/etc/lethe/tokens/tokens.toml" }}{{ end -}}
 {{- $all := mergeOverwrite (deepCopy .Values.config) $own -}}
 {{- range $key, $value := $all }}{{ if not (kindIs "map" $value) }}
@@ -44,6 +48,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ toJson $name }} = {{ toJson (toString $value) }}
 {{- end }}
 {{ end }}
+
+{{- /* How lethe's HTTP is asked. */ -}}
+{{- define "lethe.scheme" -}}
+{{- ternary "HTTPS" "HTTP" (ne .Values.api.tlsSecret "") }}
+{{- end }}
 
 {{- /* Whether a pod that stops leaves the group; empty: no. */ -}}
 {{- define "lethe.drains" -}}
