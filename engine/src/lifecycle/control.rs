@@ -14,6 +14,29 @@ use crate::{Class, Storage};
 /// So many conversations' rows are read at once.
 const SLICE_ROWS_MAX: usize = 1_024;
 
+/// A record that comes into force.
+struct Coming<'c> {
+    key: &'c str,
+    subject: &'c Subject,
+    /// What was said under its key before.
+    control: Control,
+    record: Remembered,
+    /// Since when.
+    at_ms: i64,
+}
+
+/// What a record that is in force now changes.
+struct Change<'c> {
+    key: &'c str,
+    subject: &'c Subject,
+    /// What it says; none: what was said is withdrawn.
+    statement: Option<Statement>,
+    /// The offset of the record that was in force.
+    replaces: Option<i64>,
+    record: &'c Remembered,
+    at_ms: i64,
+}
+
 impl Engine {
     /// Applies a control record, in the order of the control topic. One that has been applied is passed over.
     pub fn control<L: Ledger>(
@@ -63,16 +86,8 @@ impl Engine {
             return Ok(());
         }
         let at_ms = in_force_at_ms.min(now_ms);
-        self.put_in_force(
-            ledger,
-            record.key(),
-            subject,
-            control,
-            remembered,
-            at_ms,
-            now_ms,
-            effects,
-        )
+        let coming = Coming { key: record.key(), subject, control, record: remembered, at_ms };
+        self.put_in_force(ledger, coming, now_ms, effects)
     }
 
     /// Brings waiting records into force whose time has come by then.
@@ -94,58 +109,55 @@ impl Engine {
                 continue;
             };
             let subject = Subject::parse(control_key).map_err(|_| Corrupt("a control key"))?;
-            let at_ms = at_ms.min(now_ms);
-            self.put_in_force(
-                ledger,
-                control_key,
-                &subject,
-                control,
-                remembered,
-                at_ms,
-                now_ms,
-                effects,
-            )?;
+            let (key, subject, at_ms) = (control_key, &subject, at_ms.min(now_ms));
+            let coming = Coming { key, subject, control, record: remembered, at_ms };
+            self.put_in_force(ledger, coming, now_ms, effects)?;
         }
         Ok(())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a record, what was before, when, and the outlets"
-    )]
     fn put_in_force<L: Ledger>(
         &mut self,
         ledger: &mut L,
-        control_key: &str,
-        subject: &Subject,
-        mut control: Control,
-        record: Remembered,
-        at_ms: i64,
+        coming: Coming<'_>,
         now_ms: i64,
         effects: &mut Effects,
     ) -> Result<(), L::Error> {
+        let Coming { key, subject, mut control, record, at_ms } = coming;
         let offset = record.offset;
         if *subject == Subject::Replay
             && let Some(why) = Self::refuses_replay(&control, record.body.as_deref())
         {
-            effects.audit(control_key, Audit::ControlRefused { offset, why });
+            effects.audit(key, Audit::ControlRefused { offset, why });
             return Ok(());
         }
-        let statement = match &record.body {
-            Some(body) => {
-                let parsed = subject.statement(body);
-                Some(parsed.map_err(|_| Corrupt("a control record's body"))?)
-            }
-            None => None,
-        };
         // The rules before the change are read from the records in force: before this one is among them.
         if let Some(name) = subject.tenant() {
             self.case(ledger, name, now_ms, effects)?;
         }
         let before = control.in_force.filter(|before| before.body.is_some());
-        let before = before.map(|before| before.offset);
+        let replaces = before.map(|before| before.offset);
         control.in_force = Some(record.clone());
-        self.put_control(ledger, control_key, &control);
+        self.put_control(ledger, key, &control);
+        let body = record.body.as_deref();
+        let statement = body.map(|body| subject.statement(body)).transpose();
+        let statement = statement.map_err(|_| Corrupt("a control record's body"))?;
+        let change = Change { key, subject, statement, replaces, record: &record, at_ms };
+        let audit = self.carry_out(ledger, change, now_ms, effects)?;
+        effects.audit(key, audit);
+        Ok(())
+    }
+
+    /// Does what a record that is in force now says; gives what is to be reported.
+    fn carry_out<L: Ledger>(
+        &mut self,
+        ledger: &mut L,
+        change: Change<'_>,
+        now_ms: i64,
+        effects: &mut Effects,
+    ) -> Result<Audit, L::Error> {
+        let Change { key, subject, statement, replaces, record, at_ms } = change;
+        let offset = record.offset;
         let mut audit = Audit::ControlInForce { offset };
         match (subject, statement) {
             (Subject::Tenant(name), statement) => {
@@ -173,30 +185,24 @@ impl Engine {
                 let mut case = self.case(ledger, tenant, now_ms, effects)?;
                 case.change_conversation(conversation, retention, at_ms, offset)?;
             }
-            (Subject::Hold, statement) => {
-                let hold = match statement {
-                    Some(Statement::Hold(hold)) => Some((hold, offset)),
-                    _ => None,
-                };
-                audit = match &hold {
-                    Some(_) => Audit::HoldInForce { offset },
-                    None => Audit::HoldReleased { offset },
-                };
-                self.change_hold(ledger, control_key, hold, now_ms, effects)?;
+            (Subject::Hold, Some(Statement::Hold(hold))) => {
+                audit = Audit::HoldInForce { offset };
+                self.change_hold(ledger, key, Some((hold, offset)), now_ms, effects)?;
+            }
+            (Subject::Hold, _) => {
+                audit = Audit::HoldReleased { offset };
+                self.change_hold(ledger, key, None, now_ms, effects)?;
             }
             (Subject::Erasure, statement) => {
                 let erasure = match statement {
                     Some(Statement::Erasure(erasure)) => Some(erasure),
                     _ => None,
                 };
-                self.change_erasure(ledger, control_key, before, erasure, &record, at_ms, effects)?;
+                self.change_erasure(ledger, key, replaces, erasure, record, at_ms, effects)?;
             }
-            (Subject::Replay, _) => {
-                self.change_replay(ledger, control_key, &record, now_ms, effects)?;
-            }
+            (Subject::Replay, _) => self.change_replay(ledger, key, record, now_ms, effects)?,
         }
-        effects.audit(control_key, audit);
-        Ok(())
+        Ok(audit)
     }
 
     fn put_control<L: Ledger>(&mut self, ledger: &mut L, control_key: &str, control: &Control) {

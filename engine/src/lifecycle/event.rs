@@ -2,6 +2,8 @@
 //!
 //! Everything borrows from the input's bytes. Content has no place here: it is never looked at.
 
+use crate::ledger::key::push_part;
+
 /// A valid event of one of the input topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -100,4 +102,52 @@ pub enum VersionAction {
     Set,
     /// It is gone.
     Removed,
+}
+
+impl Event<'_> {
+    /// Whose it is.
+    #[must_use]
+    pub const fn tenant(&self) -> &str {
+        match self {
+            Self::Message(event) => event.tenant,
+            Self::Profile(event) | Self::Config(event) => event.tenant,
+        }
+    }
+
+    /// The sent or update time of the record that it is about (Unix ms).
+    #[must_use]
+    pub const fn time_ms(&self) -> i64 {
+        match self {
+            Self::Message(event) => event.sent_at_ms,
+            Self::Profile(event) | Self::Config(event) => event.updated_at_ms,
+        }
+    }
+
+    /// Who sent the message, where the event says so.
+    pub(super) const fn sender(&self) -> &str {
+        match self {
+            Self::Message(event) => match event.action {
+                MessageAction::Sent(sent) | MessageAction::Edited { sent: Some(sent), .. } => {
+                    sent.sender
+                }
+                MessageAction::Edited { sent: None, .. }
+                | MessageAction::Delivered(_)
+                | MessageAction::Read(_)
+                | MessageAction::Recalled => "",
+            },
+            Self::Profile(_) | Self::Config(_) => "",
+        }
+    }
+
+    /// Appends what follows the tenant in the record key.
+    pub(super) fn push_id(&self, id: &mut String) {
+        match self {
+            Self::Message(event) => {
+                push_part(id, event.conversation);
+                id.push('/');
+                push_part(id, event.message);
+            }
+            Self::Profile(event) | Self::Config(event) => push_part(id, event.id),
+        }
+    }
 }

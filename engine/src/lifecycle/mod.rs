@@ -18,6 +18,7 @@ mod newest;
 mod refresh;
 mod rehearsal;
 mod replay;
+mod replayed;
 mod sweep;
 mod version;
 
