@@ -269,9 +269,12 @@ impl Input for RdInput {
         let list = self.list(&[id], Offset::Invalid)?;
         self.forget(&[id]);
         let topic = self.topics.input(id.class);
+        // In this order: it is the seek that wakes librdkafka, which looks at what stood still a second later else.
         self.consumer
-            .seek(topic, id.partition, Offset::Offset(offset), CALL_TIMEOUT)
-            .and_then(|()| self.consumer.resume(&list))
+            .resume(&list)
+            .and_then(|()| {
+                self.consumer.seek(topic, id.partition, Offset::Offset(offset), CALL_TIMEOUT)
+            })
             .map_err(|error| errors::call("setting the position on the input", &error))
     }
 

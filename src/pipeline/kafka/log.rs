@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{
@@ -25,6 +25,8 @@ pub struct RdLog {
     topics: Topics,
     names: BTreeMap<Role, String>,
     open: BTreeSet<LogId>,
+    /// The topics whose leaders the reader has been told.
+    met: BTreeSet<Role>,
     /// The broker tells the ids of topics: the embedded one does not even answer.
     tells_ids: bool,
 }
@@ -45,7 +47,16 @@ impl RdLog {
         let names = roles.map(|&role| (role, settings.topics.name(role))).collect();
         let topics = settings.topics.clone();
         let tells_ids = !settings.embedded_broker;
-        Ok(Self { fetched, reader, whole, topics, names, open: BTreeSet::new(), tells_ids })
+        Ok(Self {
+            fetched,
+            reader,
+            whole,
+            topics,
+            names,
+            open: BTreeSet::new(),
+            met: BTreeSet::new(),
+            tells_ids,
+        })
     }
 
     fn name(&self, log: LogId) -> Result<&str, Fault> {
@@ -62,19 +73,17 @@ impl RdLog {
         Ok(list)
     }
 
-    /// Begins to read a log that stood still until its queue was this reader's: what was fetched
-    /// before that is passed over by the seek.
-    fn begin(&self, log: LogId, offset: i64) -> KafkaResult<()> {
-        let name = self.names.get(&log.role).map_or("", String::as_str);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(name, log.partition, Offset::Offset(offset))?;
-        self.reader.incremental_assign(&list)?;
-        self.reader.pause(&list)?;
-        if !self.fetched.forward(&self.reader, name, log.partition) {
-            return Err(KafkaError::Canceled);
+    /// Asks once for the leaders of a log's topic. Without, the first question for places waits until librdkafka looks
+    /// for them by itself, which a client that has just been made does with pauses of up to a second.
+    fn meet(&mut self, log: LogId) -> Result<(), Fault> {
+        if self.met.contains(&log.role) {
+            return Ok(());
         }
-        self.reader.seek(name, log.partition, Offset::Offset(offset), CALL_TIMEOUT)?;
-        self.reader.resume(&list)
+        let name = self.name(log)?;
+        let asked = self.reader.fetch_metadata(Some(name), CALL_TIMEOUT);
+        asked.map_err(|error| errors::call(&format!("asking for topic {name}"), &error))?;
+        self.met.insert(log.role);
+        Ok(())
     }
 
     /// The bounds of each, with a request for all starts and one for all ends.
@@ -198,7 +207,7 @@ impl LogReader for RdLog {
             self.reader.seek(&name, log.partition, Offset::Offset(offset), CALL_TIMEOUT)
         } else {
             self.open.insert(log);
-            self.begin(log, offset)
+            self.fetched.begin(&self.reader, &name, log.partition, offset)
         };
         opened.map_err(|error| errors::call(&format!("reading topic {name}"), &error))
     }
@@ -225,6 +234,9 @@ impl LogReader for RdLog {
     }
 
     fn stable(&mut self, logs: &[LogId]) -> Result<Vec<Bounds>, Fault> {
+        for &log in logs {
+            self.meet(log)?;
+        }
         self.bounds(&self.reader, logs)
     }
 

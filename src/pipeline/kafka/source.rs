@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -53,20 +53,6 @@ impl RdSource {
             tracing::debug!(%error, "closing a source");
         }
         self.fetched.forget(&id.topic, id.partition);
-    }
-
-    /// Begins to read a partition that stood still until its queue was this reader's: what was fetched
-    /// before that is passed over by the seek.
-    fn begin(&self, id: &SourceId, offset: i64) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&id.topic, id.partition, Offset::Offset(offset))?;
-        self.reader.incremental_assign(&list)?;
-        self.reader.pause(&list)?;
-        if !self.fetched.forward(&self.reader, &id.topic, id.partition) {
-            return Err(KafkaError::Canceled);
-        }
-        self.reader.seek(&id.topic, id.partition, Offset::Offset(offset), CALL_TIMEOUT)?;
-        self.reader.resume(&list)
     }
 
     /// Where a time, or a place in the protocol's way of a time, is.
@@ -167,7 +153,7 @@ impl Source for RdSource {
             self.reader.seek(&id.topic, id.partition, Offset::Offset(offset), CALL_TIMEOUT)
         } else {
             self.close();
-            self.begin(id, offset)
+            self.fetched.begin(&self.reader, &id.topic, id.partition, offset)
         };
         self.open = Some((id.clone(), of));
         opened.map_err(|error| {

@@ -15,10 +15,12 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::super::seam::VisitHeader;
+use super::super::super::settings::CALL_TIMEOUT;
 
 /// So many records are taken at once: few enough that a batch's end is not held up.
 const RECORDS_MAX: usize = 1_000;
@@ -66,6 +68,27 @@ impl Fetched {
             rd::rd_kafka_queue_destroy(source);
         }
         true
+    }
+
+    /// Begins to read a partition through this queue. What was fetched before the queue was its is passed over by
+    /// the seek. (A partition that stands still meanwhile would be looked at again a second later.)
+    pub(in super::super) fn begin<C>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> KafkaResult<()>
+    where
+        C: ClientContext + ConsumerContext,
+    {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        consumer.incremental_assign(&list)?;
+        if !self.forward(consumer, topic, partition) {
+            return Err(KafkaError::Canceled);
+        }
+        consumer.seek(topic, partition, Offset::Offset(offset), CALL_TIMEOUT)
     }
 
     /// Takes what there is, after waiting for the first record.
