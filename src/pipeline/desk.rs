@@ -20,7 +20,8 @@ use super::partition::{Live, Stage};
 use super::replay::Act;
 use super::seam::{Fault, InputRecord, Output, PartitionId, Role, VisitHeader};
 use super::settings::{
-    BATCH_BYTES_MAX, BATCH_EFFECTS_MAX, PipelineSettings, RECORD_OVERHEAD_BYTES,
+    BATCH_BYTES_MAX, BATCH_EFFECTS_MAX, BATCH_ENDED_BESIDE, LIVE_FLOWS_RECORDS, PipelineSettings,
+    RECORD_OVERHEAD_BYTES,
 };
 use super::tallies::Tallies;
 use crate::codec::{self, TimeLimits};
@@ -73,6 +74,8 @@ pub(super) struct Batch {
     bytes: usize,
     /// Records and bytes of replays among them.
     replayed: (usize, usize),
+    /// What looks have ended.
+    ended: usize,
     /// Timestamps (Unix ms) of some of its input records.
     pub(super) timestamps: Vec<(Class, i64)>,
 }
@@ -93,6 +96,12 @@ impl Batch {
         self.bytes += bytes;
         self.replayed.0 += 1;
         self.replayed.1 += bytes;
+    }
+
+    /// Whether so much is live that looks have to leave it room, and they have had theirs.
+    const fn leaves_no_look(&self) -> bool {
+        let live = self.records - self.replayed.0;
+        live >= LIVE_FLOWS_RECORDS && self.ended >= BATCH_ENDED_BESIDE
     }
 
     /// How many of its records and bytes are of replays.
@@ -330,7 +339,7 @@ impl<O: Output> Desk<O> {
         Ok(())
     }
 
-    /// Ends what is due on every partition, within a budget each. Returns whether there is more.
+    /// Ends what is due on every partition, within a budget each. Returns whether there is more to do at once.
     pub(super) fn look(&mut self, now: Now) -> Result<bool, Trouble> {
         let Some(ending_ms) = self.time.ending_ms(now) else { return Ok(false) };
         let due = |live: &Live| {
@@ -344,6 +353,9 @@ impl<O: Output> Desk<O> {
         for id in ids {
             if self.is_full() {
                 return Ok(true);
+            }
+            if self.batch.leaves_no_look() {
+                return Ok(false);
             }
             self.batch.since.get_or_insert(now.monotonic);
             let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
@@ -362,6 +374,7 @@ impl<O: Output> Desk<O> {
             }
             live.touched = true;
             self.begin(now)?;
+            self.batch.ended += self.effects.len();
             let Some(Stage::Live(live)) = self.partitions.get_mut(&id) else { continue };
             self.writer.effects::<O, NoRecord>(
                 &mut self.output,

@@ -35,6 +35,10 @@ pub const SOURCE_QUEUE_KBYTES: u32 = 4 << 10;
 pub const LOOK_ROWS: usize = 8_192;
 /// Tombstones and audits of one batch: as many as records.
 pub const BATCH_EFFECTS_MAX: usize = BATCH_RECORDS_MAX;
+/// The same, of looks alone, where the batch has so many live records: these wait for all of it.
+pub const BATCH_ENDED_BESIDE: usize = 12_288;
+/// See [`BATCH_ENDED_BESIDE`].
+pub const LIVE_FLOWS_RECORDS: usize = 256;
 /// Control records that a partition applies in one batch.
 pub const BATCH_CONTROL_MAX: usize = 1_024;
 /// Records that a step takes from the input before it looks around.

@@ -115,6 +115,8 @@ pub struct Worker<K: Kafka, C: HostClock> {
     pub(super) restored: BTreeMap<Class, u64>,
     /// How long a slice of a snapshot has held the work up, at most.
     pub(super) snapshot_stall: Duration,
+    /// The last look has left something that is due.
+    more_is_due: bool,
     /// When it was last said how much is left to restore (monotonic).
     restore_said_at: Duration,
     rest_until: Duration,
@@ -171,6 +173,7 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
             census_turn: 0,
             restored: BTreeMap::new(),
             snapshot_stall: Duration::ZERO,
+            more_is_due: false,
             restore_said_at: Duration::ZERO,
             rest_until: Duration::ZERO,
             backoff: BACKOFF_MIN,
@@ -215,8 +218,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         let now = self.clock.now();
         self.replay_step(now)?;
         let now = self.clock.now();
-        let looked = self.desk.look(now).map(|_| ());
-        self.settle(now, looked)?;
+        let looked = self.desk.look(now);
+        self.more_is_due = matches!(looked, Ok(true));
+        self.settle(now, looked.map(|_| ()))?;
         let completed = self.complete_erasures(now);
         self.settle(now, completed)?;
         self.keep_changelogs_short(now)?;
@@ -350,7 +354,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// How long the input may be waited for.
     fn wait(&self, now: Now) -> Duration {
-        if self.is_restoring(now) || self.desk.batch.urgent || self.is_asked() {
+        let at_once = self.desk.batch.urgent || self.more_is_due || self.is_asked();
+        if at_once || self.is_restoring(now) {
             return Duration::ZERO;
         }
         let interval = self.desk.settings.commit_interval;
