@@ -10,19 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use hdrhistogram::Histogram;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::beside::{self, Live};
 use super::child::{Running, WORK_WITHIN};
 use super::figures::median;
 use super::fill::{Fill, fill};
-use super::latency::{DIGITS, quantile_ms};
 use super::load;
 use super::messages::{Shape, Size};
-use super::open_loop::{OpenLoop, Pace};
+use super::open_loop::Pace;
 use super::page;
 use super::site::Site;
 use crate::demo::now_ms;
@@ -38,8 +37,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AGES: [Duration; 2] = [DAY.saturating_mul(29), DAY.saturating_mul(2)];
 /// Tells the filled messages from those of the live load.
 const FILL_SEED: u64 = 1 << 40;
-/// How long the live load goes on after the change.
-const AFTER: Duration = Duration::from_secs(2);
 
 /// A change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,19 +82,6 @@ pub struct Changed {
     pub seconds: f64,
     /// Records that ended a second.
     pub ended_a_second: f64,
-}
-
-/// Contents of the live load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Live {
-    /// Contents that were measured.
-    pub contents: u64,
-    /// Half of them took at most so many ms.
-    pub p50_ms: f64,
-    /// 99 %.
-    pub p99_ms: f64,
-    /// All.
-    pub max_ms: f64,
 }
 
 /// The change alone, and beside a live load.
@@ -150,20 +134,11 @@ pub fn change(of: &Changing, told: &mut dyn FnMut(&str)) -> anyhow::Result<Chang
             ended_a_second: of(|changed| changed.ended_a_second),
         }
     };
-    let of_live = |figure: fn(&Round) -> Live| {
-        let of = |part: fn(&Live) -> f64| median(&rounds, |round| part(&figure(round)));
-        Live {
-            contents: rounds.first().map_or(0, |round| figure(round).contents),
-            p50_ms: of(|live| live.p50_ms),
-            p99_ms: of(|live| live.p99_ms),
-            max_ms: of(|live| live.max_ms),
-        }
-    };
     let median = Round {
         alone: of_changed(|round| round.alone),
         beside: of_changed(|round| round.beside),
-        before: of_live(|round| round.before),
-        during: of_live(|round| round.during),
+        before: beside::median(&rounds, |round| round.before),
+        during: beside::median(&rounds, |round| round.during),
     };
     Ok(Changes {
         records: of.records,
@@ -196,16 +171,12 @@ fn lines(round: &Round) -> String {
         let Changed { ended, seconds, ended_a_second } = changed;
         format!("{ended} records ended in {seconds:.2} s, {ended_a_second:.0}/s")
     };
-    let live = |live: &Live| {
-        let Live { contents, p50_ms, p99_ms, max_ms } = live;
-        format!("p50 {p50_ms:.0} ms, p99 {p99_ms:.0}, max {max_ms:.0} ({contents} contents)")
-    };
     format!(
         "  alone         {}\n  beside a load {}\n  live before   {}\n  live during   {}",
         changed(&round.alone),
         changed(&round.beside),
-        live(&round.before),
-        live(&round.during)
+        round.before.line(),
+        round.during.line()
     )
 }
 
@@ -222,42 +193,11 @@ fn beside(of: &Changing) -> anyhow::Result<Round> {
     let shape = live_shape();
     let Changing { rate, warm_up, before, partitions, .. } = *of;
     let pace = Pace { shape: &shape, rate, warm_up, measured: WORK_WITHIN, partitions };
-    let open_loop = OpenLoop::new(pace);
-    // Of each content: when it was due, and when it came out (Unix ms).
-    let mut contents: Vec<(i64, i64)> = Vec::new();
-    let (beside, [from_ms, to_ms]) = thread::scope(|scope| {
-        let changing = scope.spawn(|| {
-            thread::sleep(warm_up + before);
-            let changed = bench.change(&|| open_loop.has_ended());
-            thread::sleep(AFTER);
-            open_loop.end();
-            changed
-        });
-        let written = open_loop.run(&settings, &bench.lethe, &mut |due_ms, took_us| {
-            let took_ms = i64::try_from(took_us / 1_000).unwrap_or(i64::MAX / 2);
-            contents.push((due_ms, due_ms + took_ms));
-        });
-        let Ok(changed) = changing.join() else { bail!("what changes has panicked") };
-        written.and(changed)
-    })?;
+    let change = |ended: &dyn Fn() -> bool| bench.change(ended);
+    let (beside, [before, during]) =
+        beside::measure(pace, before, &settings, &bench.lethe, change)?;
     bench.lethe.stop()?;
-    let before = live(contents.iter().filter(|(_, out_ms)| *out_ms < from_ms))?;
-    let under_way = |&&(due_ms, out_ms): &&(i64, i64)| out_ms >= from_ms && due_ms < to_ms;
-    let during = live(contents.iter().filter(under_way))?;
     Ok(Round { alone: Changed::default(), beside, before, during })
-}
-
-fn live<'c>(contents: impl Iterator<Item = &'c (i64, i64)>) -> anyhow::Result<Live> {
-    let mut histogram: Histogram<u64> = Histogram::new(DIGITS)?;
-    for (due_ms, out_ms) in contents {
-        histogram.record(u64::try_from((out_ms - due_ms) * 1_000).unwrap_or_default())?;
-    }
-    Ok(Live {
-        contents: histogram.len(),
-        p50_ms: quantile_ms(&histogram, 0.5),
-        p99_ms: quantile_ms(&histogram, 0.99),
-        max_ms: quantile_ms(&histogram, 1.0),
-    })
 }
 
 /// A process with a filled ledger.
@@ -289,7 +229,13 @@ impl<'b> Bench<'b> {
         let filling = Fill {
             settings: &settings,
             partitions: of.partitions,
-            shape: Shape { delivered: false, tenants: 1, opted_in: 1, size: Size::Bytes(0), ..shape },
+            shape: Shape {
+                delivered: false,
+                tenants: 1,
+                opted_in: 1,
+                size: Size::Bytes(0),
+                ..shape
+            },
             controls: &controls,
             ages: AGES,
             scratch: data.path(),
@@ -342,8 +288,7 @@ impl<'b> Bench<'b> {
             }
         };
         let seconds = started.elapsed().as_secs_f64();
-        let changed =
-            Changed { ended: records, seconds, ended_a_second: records as f64 / seconds };
+        let changed = Changed { ended: records, seconds, ended_a_second: records as f64 / seconds };
         Ok((changed, [from_ms, now_ms()]))
     }
 
@@ -375,7 +320,8 @@ fn tenant() -> String {
 
 /// The tenant stores, and has done so for longer than any message is old.
 fn chooses(tenant: &str, retention: &str) -> Control {
-    let choice = json!({ "storage": "in", "retention": retention, "since": "2020-01-01T00:00:00Z" });
+    let choice =
+        json!({ "storage": "in", "retention": retention, "since": "2020-01-01T00:00:00Z" });
     let value = json!({ "message": choice }).to_string();
     Control { key: record_key(&["tenant", tenant]), value }
 }

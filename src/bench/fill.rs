@@ -162,7 +162,9 @@ impl<'f> Partition<'f> {
             let (now_ms, age_ms) = (now_ms(), self.fill.age_ms(left, self.messages));
             let sent_at_ms = now_ms - age_ms;
             for _ in 0..BATCH.min(left) {
-                let Some(record) = messages.next_record(sent_at_ms) else { bail!("too few messages") };
+                let Some(record) = messages.next_record(sent_at_ms) else {
+                    bail!("too few messages")
+                };
                 let limits = TimeLimits { latest_ms: now_ms + 1 };
                 let event = codec::decode(Class::Message, &record.value, limits)?;
                 effects.clear();

@@ -193,8 +193,7 @@ fn run(of: &Latency, program: Program) -> anyhow::Result<Delays> {
     load::say_all(&producer, &settings.topics.control, of.shape.controls())?;
     let mut running = Running::start(command)?;
     let Latency { rate, warm_up, measured, partitions, .. } = *of;
-    let open_loop =
-        OpenLoop::new(Pace { shape: &of.shape, rate, warm_up, measured, partitions });
+    let open_loop = OpenLoop::new(Pace { shape: &of.shape, rate, warm_up, measured, partitions });
     let mut histogram: Histogram<u64> = Histogram::new(DIGITS)?;
     let written = open_loop.run(&settings, &running, &mut |_, took_us| {
         histogram.saturating_record(took_us);

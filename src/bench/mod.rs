@@ -7,6 +7,7 @@
 //! - [`expire`]: tombstones of records that are due at once, beside [`nulls`], their floor.
 //! - [`latency`]: how long a content is on its way, at a fixed rate.
 //! - [`change`]: a tenant's retention is cut or a user's messages are erased, alone and beside a live load.
+//! - [`replay`]: a topic is read again, alone and beside a live load.
 //! - [`state`]: the ledger alone, without Kafka.
 //! - [`unplugged`]: a worker without Kafka, for what counts allocations and instructions.
 //! - [`growth`]: how the cost of a record grows; [`plot`] draws it.
@@ -23,10 +24,12 @@ pub mod nulls;
 pub mod pass_through;
 pub mod plot;
 pub mod process;
+pub mod replay;
 pub mod restart;
 pub mod state;
 pub mod unplugged;
 
+mod beside;
 mod child;
 mod figures;
 mod fill;
@@ -36,4 +39,5 @@ mod page;
 mod rest;
 mod site;
 
+pub use beside::Live;
 pub use figures::{Comparison, Figures, Floor, Round};

@@ -176,7 +176,8 @@ impl<'p> OpenLoop<'p> {
             return None;
         };
         let is_content = matches!(event.action, MessageAction::Sent(_));
-        (is_content && event.sent_at_ms >= self.at_ms(self.pace.warm_up)).then_some(event.sent_at_ms)
+        (is_content && event.sent_at_ms >= self.at_ms(self.pace.warm_up))
+            .then_some(event.sent_at_ms)
     }
 }
 

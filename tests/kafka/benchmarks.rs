@@ -139,6 +139,21 @@ fn erase_ends_what_one_user_has_sent() {
 }
 
 #[test]
+fn replay_reads_everything_again_alone_and_beside_a_load() {
+    let small = ["--messages", "3000", "--bytes", "64", "--partitions", "2"];
+    let load = ["--rate", "2000", "--seconds", "2", "--warm-up", "1"];
+    let replays = bench("replay", &[&small[..], &load].concat());
+    assert_eq!(number(&replays, "/records"), 6_000.0);
+    for name in ["live", "alone", "beside"] {
+        assert!(number(&replays, &format!("/median/{name}_records_a_second")) > 0.0, "{replays}");
+    }
+    for part in ["before", "during"] {
+        assert!(number(&replays, &format!("/rounds/1/{part}/contents")) > 0.0, "{replays}");
+    }
+    assert!(number(&replays, "/p99_ratio") > 0.0 && number(&replays, "/speed_ratio") > 0.0);
+}
+
+#[test]
 fn growth_measures_each_point_and_draws_it() {
     let svg = process::directory("bench-growth").join("overrides.svg");
     let path = svg.display().to_string();

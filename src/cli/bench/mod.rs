@@ -6,6 +6,7 @@ mod expire;
 mod growth;
 mod latency;
 mod process;
+mod replay;
 mod restart;
 mod state;
 
@@ -58,13 +59,23 @@ pub(super) enum Bench {
     )]
     Latency(latency::LatencyArgs),
     /// Cut a tenant's retention from 30 days to one: all that it has is due at once, alone and beside a live load
-    #[command(after_help = "Example:\n  lethe bench cut --brokers kafka-1:9092 --records 1000000 --rate 50000\n\n\
-                            It makes topics of its own, named lethe-bench-…, and leaves them there.")]
+    #[command(
+        after_help = "Example:\n  lethe bench cut --brokers kafka-1:9092 --records 1000000 --rate 50000\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there."
+    )]
     Cut(change::ChangeArgs),
     /// Erase what one of a tenant's users has sent, alone and beside a live load
-    #[command(after_help = "Example:\n  lethe bench erase --brokers kafka-1:9092 --records 10000000 --workers 1\n\n\
-                            It makes topics of its own, named lethe-bench-…, and leaves them there.")]
+    #[command(
+        after_help = "Example:\n  lethe bench erase --brokers kafka-1:9092 --records 10000000 --workers 1\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there."
+    )]
     Erase(change::ChangeArgs),
+    /// Read a topic again: as fast as the live input? And what does it cost the live load beside it?
+    #[command(
+        after_help = "Example:\n  lethe bench replay --brokers kafka-1:9092 --messages 1000000 --rate 20000\n\n\
+                            It makes topics of its own, named lethe-bench-…, and leaves them there."
+    )]
+    Replay(replay::ReplayArgs),
     /// Measure the ledger alone, without Kafka: to remember records, to end them, their bytes on disk
     #[command(after_help = "Example:\n  lethe bench state --records 1000000,10000000,50000000")]
     State(state::StateArgs),
@@ -136,6 +147,7 @@ pub(super) fn run(verb: &Bench) -> Result<(), Failure> {
         Bench::Latency(args) => args.run(),
         Bench::Cut(args) => args.run(Change::Cut),
         Bench::Erase(args) => args.run(Change::Erase),
+        Bench::Replay(args) => args.run(),
         Bench::State(args) => args.run(),
         Bench::Growth(args) => args.run(),
         Bench::Restart(args) => args.run(false),
