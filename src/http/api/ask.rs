@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::Api;
 use super::auth::Wish;
 use super::problem::Problem;
-use super::{ANSWER_WITHIN, Api};
 use crate::control::key::Kind;
 use crate::control::{self, Book, Change, Expected};
 use crate::demo::now_ms;
@@ -254,7 +254,7 @@ impl Api {
         let asked = self.questions.ask(question);
         let mut replies = asked.map_err(|_| unavailable("too much is asked at a time"))?;
         let mut answers = Answers::new();
-        let all = timeout(ANSWER_WITHIN, async {
+        let all = timeout(self.answer_within, async {
             while let Some(mut of_worker) = replies.recv().await {
                 answers.append(&mut of_worker);
             }

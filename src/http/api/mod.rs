@@ -45,7 +45,7 @@ use rate::Limiter;
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Requests that read or change the control topic at a time; each costs a consumer or a producer.
 const CALLS_MAX: usize = 4;
-/// How long a request may take, the wait for its turn included.
+/// See [`Api::answer_within`].
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the admin API is told.
@@ -71,6 +71,8 @@ pub(super) struct Api {
     limiter: Limiter,
     questions: Arc<Questions>,
     turns: Semaphore,
+    /// How long a request may take, the wait for its turn included.
+    answer_within: Duration,
     /// Made at the first request, and again after a failure.
     topic: Mutex<Option<Arc<ControlTopic>>>,
 }
@@ -90,6 +92,7 @@ impl Api {
             limiter: Limiter::default(),
             questions,
             turns: Semaphore::new(CALLS_MAX),
+            answer_within: ANSWER_WITHIN,
             topic: Mutex::default(),
         }
     }
@@ -108,7 +111,7 @@ impl Api {
         call: impl FnOnce(&ControlTopic) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<Result<T, ControlError>, Problem> {
         let api = Arc::clone(self);
-        let done = timeout(ANSWER_WITHIN, async {
+        let done = timeout(self.answer_within, async {
             let _turn = self.turns.acquire().await;
             tokio::task::spawn_blocking(move || {
                 let topic = api.connected()?;

@@ -105,5 +105,7 @@ async fn replays_and_waiting_changes_are_shown_where_there_are_some() {
     });
     let (_, text) = ask(busy, None).await;
     assert!(text.contains("Replays: in 1 partition, 1,234 offsets left to read."), "{text}");
-    assert!(text.contains("Waiting: 2 changes with an effective_at that is to come, the next one in 45\u{a0}s."));
+    assert!(text.contains(
+        "Waiting: 2 changes with an effective_at that is to come, the next one in 45\u{a0}s."
+    ));
 }

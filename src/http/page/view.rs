@@ -235,7 +235,11 @@ fn replays(facts: &Facts) -> Option<String> {
     let partitions = facts.figure(names::REPLAYS);
     let left = facts.figure(names::REPLAY_REMAINING);
     (partitions > 0.0).then(|| {
-        format!("in {}, {} left to read", text::of(partitions, "partition"), text::of(left, "offset"))
+        format!(
+            "in {}, {} left to read",
+            text::of(partitions, "partition"),
+            text::of(left, "offset")
+        )
     })
 }
 
@@ -245,7 +249,10 @@ fn waiting(facts: &Facts) -> Option<String> {
     let due_s = facts.figure(names::CHANGE_DUE);
     (changes > 0.0).then(|| {
         let changes = text::of(changes, "change");
-        format!("{changes} with an effective_at that is to come, the next one in {}", text::span(due_s))
+        format!(
+            "{changes} with an effective_at that is to come, the next one in {}",
+            text::span(due_s)
+        )
     })
 }
 
