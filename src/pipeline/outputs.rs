@@ -298,10 +298,9 @@ impl Writer {
     }
 
     fn number(&mut self, name: &[u8], number: i64) {
-        self.text.clear();
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "{number}");
-        self.headers.push(name, Some(self.text.as_bytes()));
+        // Two or three a content: formatted without the machinery of `write!`.
+        let mut text = itoa::Buffer::new();
+        self.headers.push(name, Some(text.format(number).as_bytes()));
     }
 
     fn policy(&mut self, policy: Option<i64>) {

@@ -121,7 +121,8 @@ fn a_pod_leaves_the_group_where_it_is_not_coming_back() {
     ] {
         let objects = rendered(values);
         let stop = &pod(&objects)["containers"][0]["lifecycle"]["preStop"];
-        let drains = stop["exec"]["command"] == serde_json::json!(["lethe", "drain", "--config", "/etc/lethe/lethe.toml"]);
+        let drains = stop["exec"]["command"]
+            == serde_json::json!(["lethe", "drain", "--config", "/etc/lethe/lethe.toml"]);
         assert_eq!((drains, stop["sleep"].is_null()), (leaves, leaves), "{values}: {stop}");
     }
 }
@@ -144,9 +145,10 @@ fn tokens_are_a_secret_that_lethe_reads() {
 
 #[test]
 fn whoever_asks_lethe_speaks_tls_where_it_has_a_certificate() {
-    for (values, scheme, scrapes) in
-        [("monitoring: {serviceMonitor: true}", "HTTP", Value::Null), (EVERYTHING, "HTTPS", Value::from("https"))]
-    {
+    for (values, scheme, scrapes) in [
+        ("monitoring: {serviceMonitor: true}", "HTTP", Value::Null),
+        (EVERYTHING, "HTTPS", Value::from("https")),
+    ] {
         let objects = rendered(values);
         let container = &pod(&objects)["containers"][0];
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -160,7 +162,8 @@ fn whoever_asks_lethe_speaks_tls_where_it_has_a_certificate() {
     let files = settings.http_tls.expect("a certificate");
     let mounts = &pod(&objects)["containers"][0]["volumeMounts"];
     let mounted = list(mounts).iter().find(|mount| mount["name"] == "api-tls").expect("a mount");
-    for file in [Some(files.certificate), Some(files.key), settings.peers_ca].into_iter().flatten() {
+    for file in [Some(files.certificate), Some(files.key), settings.peers_ca].into_iter().flatten()
+    {
         assert_eq!(file.parent(), Some(Path::new(string(&mounted["mountPath"]))));
     }
     let authority = &one(&objects, "ServiceMonitor")["spec"]["endpoints"][0]["tlsConfig"]["ca"];

@@ -121,7 +121,9 @@ impl Call {
             Self::Pause => (Self::Commit, Fault::Lose),
             Self::Abort => (Self::SendPositions, Fault::Refuse),
             Self::LogRewind | Self::LogSnapshot => (Self::Poll, Fault::DiskLoss),
-            Self::SourceTopic | Self::SourceBounds | Self::SourceOpen => (Self::Poll, Fault::Control),
+            Self::SourceTopic | Self::SourceBounds | Self::SourceOpen => {
+                (Self::Poll, Fault::Control)
+            }
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@
 //! Invariant: a replay's position is a row of the ledger, so that it commits with what it did.
 
 use super::Budget;
-use super::effect::{Effects, Mark, Outcome};
+use super::effect::{Effects, Mark};
 use super::engine::Engine;
 use super::rehearsal::Rehearsal;
 use crate::ledger::key::{self, tag};
