@@ -72,6 +72,8 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A worker that leaves the group waits so long for what is under way there.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// So long the end of a consumer is waited for: within what a stop may take.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call to the broker may take before it counts as failed.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Write buffers of a worker's stores: what is in them when a process is killed is read again at its

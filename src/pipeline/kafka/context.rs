@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
-use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,6 +12,7 @@ use rdkafka::message::{DeliveryResult, Message, Timestamp};
 use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::seam::{Appended, PartitionId};
 use super::figures::Figures;
@@ -123,9 +123,20 @@ impl GroupContext {
         self.lock().pop_front()
     }
 
-    /// From now on nobody answers but the context.
-    pub(super) fn close(&self) {
+    /// From now on nobody answers but the context, be it what has come already.
+    pub(super) fn close(&self, consumer: &BaseConsumer<Self>) {
         self.closing.store(true, Ordering::Relaxed);
+        while let Some(change) = self.next() {
+            let (assigned, list) = match change {
+                Change::Assigned(list) => (true, list),
+                Change::Revoked { partitions, .. } => (false, partitions),
+            };
+            let mut partitions = TopicPartitionList::with_capacity(list.len());
+            for (topic, partition) in &list {
+                partitions.add_partition(topic, *partition);
+            }
+            answer(consumer, assigned, &mut partitions);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Change>> {
@@ -156,15 +167,7 @@ impl ConsumerContext for GroupContext {
     ) {
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            // Each is answered: closing waits for the answer.
-            let answer = if assigned {
-                consumer.incremental_assign(partitions)
-            } else {
-                consumer.incremental_unassign(partitions)
-            };
-            if let Err(error) = answer {
-                tracing::debug!(%error, "letting partitions go while closing");
-            }
+            answer(consumer, assigned, partitions);
             return;
         }
         let list = partitions
@@ -177,6 +180,24 @@ impl ConsumerContext for GroupContext {
         } else {
             Change::Revoked { partitions: list, lost: consumer.assignment_lost() }
         });
+    }
+}
+
+/// Answers the group for a consumer that closes, which waits for the answer. Without a position librdkafka would ask for
+/// the committed one, and closing would wait for that too.
+fn answer(
+    consumer: &BaseConsumer<GroupContext>,
+    assigned: bool,
+    partitions: &mut TopicPartitionList,
+) {
+    let answered = if assigned {
+        let placed = partitions.set_all_offsets(Offset::Beginning);
+        placed.and_then(|()| consumer.incremental_assign(partitions))
+    } else {
+        consumer.incremental_unassign(partitions)
+    };
+    if let Err(error) = answered {
+        tracing::debug!(%error, "letting partitions go while closing");
     }
 }
 

@@ -16,7 +16,7 @@ use super::super::seam::{
 use super::super::settings::{CALL_TIMEOUT, CLASSES, PipelineSettings, Topics};
 use super::context::{Change, GroupContext, Reach};
 use super::figures::Busy;
-use super::native::{Fetched, FetchedRecord};
+use super::native::{Closing, Fetched, FetchedRecord};
 use super::{config, errors, native, positions};
 
 /// A worker's consumer.
@@ -25,7 +25,7 @@ pub struct RdInput {
     at_hand: Option<FetchedRecord>,
     /// Records of the assigned partitions. Before the consumer, which it must not outlive.
     fetched: Fetched,
-    consumer: BaseConsumer<GroupContext>,
+    consumer: Closing<GroupContext>,
     /// This member's name in the group.
     member: String,
     topics: Topics,
@@ -56,7 +56,7 @@ impl RdInput {
         let mut input = Self {
             at_hand: None,
             fetched,
-            consumer,
+            consumer: Closing::new(consumer),
             member,
             topics: settings.topics.clone(),
             group: settings.group.clone(),
@@ -179,7 +179,7 @@ impl RdInput {
 
 impl Drop for RdInput {
     fn drop(&mut self) {
-        self.consumer.context().close();
+        self.consumer.context().close(&self.consumer);
     }
 }
 

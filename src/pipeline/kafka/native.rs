@@ -15,9 +15,11 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::super::seam::VisitHeader;
 
+mod closing;
 mod fetched;
 mod sending;
 
+pub(super) use closing::Closing;
 pub(super) use fetched::{Fetched, FetchedRecord};
 pub(super) use sending::{Sender, hurry};
 

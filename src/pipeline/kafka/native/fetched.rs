@@ -10,7 +10,8 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 use rdkafka::client::ClientContext;
@@ -24,6 +25,11 @@ use super::super::super::settings::CALL_TIMEOUT;
 
 /// So many records are taken at once: few enough that a batch's end is not held up.
 const RECORDS_MAX: usize = 1_000;
+
+/// How long a partition may take until it is begun.
+const BEGIN_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const BEGIN_LOOK: Duration = Duration::from_millis(1);
 
 /// The queue of a consumer's partitions, and what was taken from it.
 pub(in super::super) struct Fetched {
@@ -88,7 +94,16 @@ impl Fetched {
         if !self.forward(consumer, topic, partition) {
             return Err(KafkaError::Canceled);
         }
-        consumer.seek(topic, partition, Offset::Offset(offset), CALL_TIMEOUT)
+        // One that was let go a moment ago is not begun before that is through; until then it cannot be sent anywhere.
+        let started = Instant::now();
+        loop {
+            match consumer.seek(topic, partition, Offset::Offset(offset), CALL_TIMEOUT) {
+                Err(KafkaError::Seek(_)) if started.elapsed() < BEGIN_WITHIN => {
+                    thread::sleep(BEGIN_LOOK);
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Takes what there is, after waiting for the first record.
