@@ -105,9 +105,9 @@ impl Call {
     /// In so many times the runs it is the step that is looked for: a run comes to it a few times at most.
     fn turns(self) -> usize {
         match self {
-            Self::SendEnd | Self::Remove => 4,
-            Self::LogRewind => 6,
-            Self::SourceBounds | Self::SourceOpen => 3,
+            Self::SendEnd | Self::LogRewind => 6,
+            Self::Remove | Self::SourceOpen => 5,
+            Self::SourceBounds => 3,
             Self::Pause | Self::SourceTopic => 2,
             _ => 1,
         }
@@ -239,7 +239,7 @@ pub(crate) fn focus(seed: u64) -> (Call, Fault) {
 }
 
 /// How often the fault that looks for its step strikes in one run.
-const FOCUS_STRIKES: u32 = 8;
+const FOCUS_STRIKES: u32 = 12;
 /// How much oftener a call that is not common is struck.
 const RARE: usize = 4;
 /// Beyond this a run would do nothing else.
