@@ -85,6 +85,29 @@ fn what_keeps_what_has_ended() {
     );
 }
 
+/// No look comes by while every tombstone is stopped, so both ends have come and neither is carried out.
+#[test]
+fn of_two_ends_the_earlier_one_is_named() {
+    let stop = r#"0 control hold/stop {"tenant": "*", "reason": "stop"}"#;
+    let own = r#"0 control tenant/a {"message": {"storage": "in", "retention": "4s"}}"#;
+    let waits = |reason, by| Explanation::Waits {
+        storage: Storage::Stored,
+        reason,
+        by,
+        keep: Keep::Stop { policy: Some(0) },
+        kept_by: Deciding { key: Some("hold/stop".to_owned()), offset: Some(0) },
+    };
+    // The tenant ends two calendar months after 2025-11-01, and some seconds.
+    let ended = |s: i64| format!("0 control terms/a {{\"ended_at\": \"@{}\"}}", s - 61 * 86_400);
+    let history = |s| explain(&format!("{stop}\n{own}\n{}\n1 send a/c/m @1", ended(s)));
+    assert_eq!(history(3), waits(Reason::Ended, by("terms/a", 2)));
+    assert_eq!(history(6), waits(Reason::Expired, by("tenant/a", 1)));
+    let erasure = r#"2 control erasure/7 {"tenant": "a"}"#;
+    let erased = |s| explain(&format!("{stop}\n{own}\n{}\n1 send a/c/m @1\n{erasure}", ended(s)));
+    assert_eq!(erased(2), waits(Reason::Ended, by("terms/a", 2)));
+    assert_eq!(erased(3), waits(Reason::Erased, by("erasure/7", 3)));
+}
+
 #[test]
 fn what_is_over_or_unknown() {
     assert_eq!(explain(IN), Explanation::Unknown);

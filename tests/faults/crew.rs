@@ -48,6 +48,9 @@ const FENCED: &str = "processes fenced by a call of their own";
 /// What it says then.
 const TWIN: &str = "another process has joined the group under this instance's name";
 
+/// How much is shown of what a process said that has ended by itself.
+const LAST_LINES: usize = 12;
+
 /// Faults and how many of a hundred are of this kind.
 const FAULTS: [(&str, u64); 7] =
     [(KILL, 35), (WIPE, 12), (PAUSE, 12), (PAUSE_LONG, 15), (STOP, 12), (ADD, 7), (REMOVE, 7)];
@@ -188,8 +191,11 @@ impl Crew {
             if !matches!(member.state, State::Running) || member.lethe.is_running() {
                 continue;
             }
-            let said = member.lethe.said();
-            assert!(said.contains(TWIN), "{} has ended:\n{said}", member.setup.instance);
+            let (status, said) = (member.lethe.wait(), member.lethe.said());
+            let lines: Vec<&str> = said.lines().collect();
+            let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+            let instance = &member.setup.instance;
+            assert!(said.contains(TWIN), "{instance} has ended ({status}):\n{}", last.join("\n"));
             *self.struck.entry(FENCED).or_default() += 1;
             member.lethe = member.setup.start();
         }

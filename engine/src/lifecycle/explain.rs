@@ -6,7 +6,9 @@ use super::engine::Engine;
 use super::{Budget, Case, Effects, PolicyOffset};
 use crate::ledger::key::{self, tag};
 use crate::ledger::{Entry, Ledger, Rows, State};
-use crate::policy::{Decider, End, Facts, Keep, Reason, Verdict, conversation_of, keep, verdict};
+use crate::policy::{
+    Decider, End, Facts, Keep, Reason, Verdict, View, conversation_of, keep, verdict,
+};
 use crate::{Class, Storage};
 
 /// So many rows are read at once.
@@ -155,28 +157,53 @@ impl<L: Ledger> Case<'_, L> {
         }
         let facts = Facts::of(time_ms, id, &entry);
         let view = self.view(conversation);
-        Ok(match verdict(&facts, &view) {
+        let decided = verdict(&facts, &view);
+        let tenant_ms = view.rules.terms.end_ms().filter(|_| !view.rules.ended);
+        if let Some(at_ms) = tenant_ms
+            && at_ms <= view.now_ms
+            && has_lived_until(at_ms, &decided, &facts, &view)
+        {
+            // It is over, and a look has not come by: every tombstone may be stopped.
+            let end = view.end_of(Reason::Ended, &facts);
+            return Ok(match keep(&facts, &view) {
+                Some(keep) => Answer::Waits(entry.storage, end, keep, view.rules.terms_policy),
+                None => Answer::Over(Some(end)),
+            });
+        }
+        Ok(match decided {
             Verdict::Ended(end) => Answer::Over(Some(end)),
             Verdict::Kept(end, keep) => {
                 Answer::Waits(entry.storage, end, keep, view.rules.terms_policy)
             }
             Verdict::Live { until_ms } => {
-                let tenant_ms = view.rules.terms.end_ms().filter(|_| !view.rules.ended);
-                if tenant_ms.is_some_and(|at_ms| at_ms <= view.now_ms) {
-                    // It is over, and a look has not come by: every tombstone may be stopped.
-                    let end = view.end_of(Reason::Ended, &facts);
-                    return Ok(match keep(&facts, &view) {
-                        Some(keep) => {
-                            Answer::Waits(entry.storage, end, keep, view.rules.terms_policy)
-                        }
-                        None => Answer::Over(Some(end)),
-                    });
-                }
                 let reason = first_end(&entry, &facts, until_ms, tenant_ms);
                 let until_ms = [until_ms, tenant_ms].into_iter().flatten().min();
                 Answer::Kept(entry.storage, until_ms, view.end_of(reason, &facts))
             }
         })
+    }
+}
+
+/// Whether a record lived until its tenant's end, which has come: of two ends the earlier one counts.
+fn has_lived_until(at_ms: i64, decided: &Verdict, facts: &Facts<'_>, view: &View<'_>) -> bool {
+    let end = match decided {
+        Verdict::Live { .. } => return true,
+        Verdict::Kept(end, _) | Verdict::Ended(end) => end,
+    };
+    // An event, or a change that is carried out, came before.
+    if facts.ended.is_some() || facts.time_ms <= view.books.line(facts.storage).floor_ms() {
+        return false;
+    }
+    match end.reason {
+        Reason::Expired | Reason::Undelivered | Reason::Burned => {
+            view.due_ms(facts).is_some_and(|due_ms| at_ms < due_ms)
+        }
+        Reason::Erased => view.erased_by(facts).is_some_and(|erasure| at_ms <= erasure.at_ms),
+        Reason::Ended
+        | Reason::Delivered
+        | Reason::Recalled
+        | Reason::Removed
+        | Reason::OptedOut => false,
     }
 }
 
