@@ -29,7 +29,12 @@ pub(super) enum Tenure {
 impl<K: Kafka, C: HostClock> Worker<K, C> {
     /// New partitions: they stand still until they are restored.
     pub(super) fn assigned(&mut self, now: Now, ids: &[PartitionId]) -> Result<(), PipelineError> {
-        self.input.assign(ids)?;
+        match self.input.assign(ids) {
+            Ok(()) => {}
+            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+            // What the group gave may be another's by now: a new place makes it certain.
+            Err(fault) => return self.give_place_up(now, &fault.to_string()),
+        }
         // Before they are restored: who has them until then is told apart from here on.
         if self.membership() == Tenure::Another {
             return self.was_away(now);
@@ -57,17 +62,30 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
 
     /// Others may have what this worker holds: nothing of it is worked on any more.
     pub(super) fn was_away(&mut self, now: Now) -> Result<(), PipelineError> {
-        self.abort_batch(now, "this worker was away from its group")?;
+        self.give_place_up(now, "this worker was away from its group")
+    }
+
+    /// Nothing of what it holds is worked on any more, and another place in the group is taken.
+    fn give_place_up(&mut self, now: Now, why: &str) -> Result<(), PipelineError> {
+        self.abort_batch(now, why)?;
         let held: Vec<PartitionId> = self.desk.partitions.keys().copied().collect();
         self.let_go(&held)?;
         self.displaced = true;
         Ok(())
     }
 
-    /// Takes a place in the group with nothing in hand, of which the group gives it its share.
-    pub(super) fn take_new_place(&mut self) -> Result<(), PipelineError> {
-        self.input = self.kafka.input(self.number)?;
-        self.generation = None;
+    /// Takes a place in the group with nothing in hand, of which the group gives it its share. Until it has one,
+    /// there is nothing to do.
+    pub(super) fn take_new_place(&mut self, now: Now) -> Result<(), PipelineError> {
+        match self.kafka.input(self.number) {
+            Ok(input) => {
+                self.input = input;
+                self.generation = None;
+                self.displaced = false;
+            }
+            Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
+            Err(fault) => self.trouble(now, &fault.to_string()),
+        }
         Ok(())
     }
 
@@ -87,7 +105,8 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
         match self.input.unassign(ids) {
             Ok(()) => {}
             Err(Fault::Stop(why)) => return Err(PipelineError::Kafka(why)),
-            Err(fault) => self.say(&fault.to_string()),
+            // The group would wait for an answer that it does not get.
+            Err(fault) => return self.give_place_up(now, &fault.to_string()),
         }
         tracing::info!(worker = self.number, partitions = ids.len(), lost, "revoked");
         Ok(())

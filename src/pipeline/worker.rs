@@ -201,8 +201,9 @@ impl<K: Kafka, C: HostClock> Worker<K, C> {
                 }
             }
         }
-        if std::mem::take(&mut self.displaced) {
-            self.take_new_place()?;
+        if self.displaced {
+            self.take_new_place(now)?;
+            return Ok(Next::Now);
         }
         self.rejoin_step(now)?;
         self.restore_step(now)?;

@@ -28,14 +28,43 @@ pub(crate) fn unusable(error: &KafkaError) -> String {
     format!("the Kafka client cannot be made: {why}; correct the [kafka] properties")
 }
 
-/// A topic is not there, or cannot be seen.
-pub(super) fn missing_topic(name: &str, error: Option<RDKafkaRespErr>) -> Fault {
-    match error.map(RDKafkaErrorCode::from) {
-        Some(
-            code @ (RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::NotLeaderForPartition),
-        ) => Fault::Retry(format!("topic {name}: {code}")),
-        Some(code) if right(code).is_some() => denied(&format!("looking at topic {name}"), code),
-        _ => Fault::Stop(format!("topic {name} does not exist: `lethe topics apply` creates it")),
+/// What the broker says of a topic that was not among those that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// It does not know it.
+    Unknown,
+    /// It can be used by now.
+    Over,
+    /// Something else.
+    Because(RDKafkaErrorCode),
+}
+
+impl Absence {
+    pub(super) const fn of(code: RDKafkaErrorCode) -> Self {
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition => Self::Unknown,
+            code => Self::Because(code),
+        }
+    }
+}
+
+/// A topic is not there, or cannot be seen. One that was found before may be there again soon: a broker that has
+/// just started does not know all of its topics yet.
+pub(super) fn missing_topic(name: &str, absence: Absence, found_before: bool) -> Fault {
+    match absence {
+        Absence::Over => Fault::Retry(format!("topic {name} could not be used a moment ago")),
+        Absence::Unknown if found_before => {
+            Fault::Retry(format!("topic {name} is not there any more"))
+        }
+        Absence::Unknown | Absence::Because(RDKafkaErrorCode::InvalidTopic) => {
+            Fault::Stop(format!("topic {name} does not exist: `lethe topics apply` creates it"))
+        }
+        Absence::Because(code) if right(code).is_some() => {
+            denied(&format!("looking at topic {name}"), code)
+        }
+        Absence::Because(code) => Fault::Retry(format!("topic {name}: {code}")),
     }
 }
 
@@ -144,4 +173,26 @@ fn right(code: RDKafkaErrorCode) -> Option<&'static str> {
 fn denied(what: &str, code: RDKafkaErrorCode) -> Fault {
     let right = right(code).unwrap_or("grant lethe's user what it needs");
     Fault::Stop(format!("{what}: {code}; {right} (docs/operating.md, Access rights)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_is_not_there_ends_lethe_only_where_it_never_was() {
+        use RDKafkaErrorCode as Code;
+        let stops = |absence, found_before| {
+            matches!(missing_topic("im.messages", absence, found_before), Fault::Stop(_))
+        };
+        let unknown = Absence::of(Code::UnknownTopicOrPartition);
+        assert!(stops(unknown, false));
+        assert!(stops(Absence::of(Code::TopicAuthorizationFailed), true));
+        assert!(!stops(unknown, true));
+        assert!(!stops(Absence::Over, false));
+        for passing in [Code::LeaderNotAvailable, Code::FencedLeaderEpoch, Code::BrokerNotAvailable]
+        {
+            assert!(!stops(Absence::of(passing), false), "{passing:?}");
+        }
+    }
 }

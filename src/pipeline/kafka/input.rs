@@ -219,12 +219,18 @@ impl Input for RdInput {
     }
 
     fn assign(&mut self, ids: &[PartitionId]) -> Result<(), Fault> {
-        if !matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            return Err(Fault::Stop(
-                "the group does not rebalance cooperatively: stop its other consumers, or give \
-                 lethe a --group of its own"
-                    .to_owned(),
-            ));
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {}
+            RebalanceProtocol::Eager => {
+                return Err(Fault::Stop(
+                    "the group does not rebalance cooperatively: stop its other consumers, or give \
+                     lethe a --group of its own"
+                        .to_owned(),
+                ));
+            }
+            RebalanceProtocol::None => {
+                return Err(Fault::Retry("the place in the group is lost already".to_owned()));
+            }
         }
         // A fixed position, so that librdkafka does not look for a committed one by itself.
         let list = self.list(ids, Offset::Beginning)?;

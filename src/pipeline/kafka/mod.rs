@@ -4,6 +4,7 @@
 
 pub(crate) mod config;
 mod context;
+mod counts;
 mod early;
 mod errors;
 mod figures;
@@ -20,16 +21,15 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::seam::{Capabilities, Fault, Kafka, PartitionId, Reading, Role, Roster};
-use super::settings::{CALL_TIMEOUT, PipelineSettings, TOPICS_FRESH};
+use super::settings::{CALL_TIMEOUT, PipelineSettings};
 use context::{Quiet, Reach};
+use counts::Counts;
 use early::Early;
 pub(crate) use errors::unusable;
 pub use input::RdInput;
@@ -54,8 +54,8 @@ pub struct RdKafka {
     remover: OnceLock<Remover>,
     /// The ids of topics, where the broker tells them, as of the start.
     topic_ids: Mutex<BTreeMap<Role, String>>,
-    /// How many partitions each topic of the cluster has, as of a moment.
-    counts: Mutex<Option<(Instant, BTreeMap<String, usize>)>>,
+    /// How many partitions the cluster's topics have.
+    counts: Counts,
     /// The workers' first producers.
     outputs: Mutex<Early>,
 }
@@ -68,18 +68,18 @@ impl RdKafka {
         let whole: BaseConsumer<Quiet> = config::whole(&settings)
             .create_with_context(context)
             .map_err(|error| errors::creation(&error))?;
-        let what = "asking for the cluster's metadata";
-        let counts = counts(&whole).map_err(|error| errors::call(what, &error))?;
+        let whole = Arc::new(whole);
+        let counts = Counts::ask(Arc::clone(&whole))?;
         let cluster_id = whole.client().fetch_cluster_id(CALL_TIMEOUT).unwrap_or_default();
         Ok(Self {
             settings,
             instance,
             cluster_id,
             reach,
-            whole: Arc::new(whole),
+            whole,
             remover: OnceLock::new(),
             topic_ids: Mutex::default(),
-            counts: Mutex::new(Some((Instant::now(), counts))),
+            counts,
             outputs: Mutex::default(),
         })
     }
@@ -162,44 +162,15 @@ impl RdKafka {
         rights::missing(&rights::describe(&self.whole, &self.settings.topics, &roles).ok()?)
     }
 
+    /// How many partitions a topic has, if it is there.
+    pub fn find(&self, role: Role) -> Result<Option<i32>, Fault> {
+        self.counts.find(&self.settings.topics.name(role))
+    }
+
     /// Forgets what is known of the cluster's topics: some were made meanwhile.
     pub fn look_again(&self) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.counts.look_again();
     }
-
-    /// How many partitions a topic has, as of less than [`TOPICS_FRESH`] ago; none: it does not exist,
-    /// or is not to be seen.
-    fn count(&self, name: &str) -> Result<Option<usize>, KafkaError> {
-        let mut known = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, counts)) = &*known
-            && at.elapsed() < TOPICS_FRESH
-        {
-            return Ok(counts.get(name).copied());
-        }
-        let counts = counts(&self.whole)?;
-        let count = counts.get(name).copied();
-        *known = Some((Instant::now(), counts));
-        Ok(count)
-    }
-
-    /// Why a topic is not there.
-    fn missing(&self, name: &str) -> Fault {
-        match self.whole.fetch_metadata(Some(name), CALL_TIMEOUT) {
-            Ok(metadata) => {
-                let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-                errors::missing_topic(name, topic.and_then(|topic| topic.error()))
-            }
-            Err(error) => errors::call(&format!("asking for the partitions of {name}"), &error),
-        }
-    }
-}
-
-/// How many partitions each topic has that can be used.
-fn counts(client: &BaseConsumer<Quiet>) -> Result<BTreeMap<String, usize>, KafkaError> {
-    let metadata = client.fetch_metadata(None, CALL_TIMEOUT)?;
-    let usable = metadata.topics().iter().filter(|topic| topic.error().is_none());
-    let counted = usable.map(|topic| (topic.name().to_owned(), topic.partitions().len()));
-    Ok(counted.filter(|(_, count)| *count > 0).collect())
 }
 
 impl Kafka for RdKafka {
@@ -223,12 +194,7 @@ impl Kafka for RdKafka {
     }
 
     fn partitions(&self, role: Role) -> Result<i32, Fault> {
-        let name = self.settings.topics.name(role);
-        let count = self.count(&name).map_err(|error| {
-            errors::call(&format!("asking for the partitions of {name}"), &error)
-        })?;
-        let Some(count) = count else { return Err(self.missing(&name)) };
-        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+        self.counts.of(&self.settings.topics.name(role))
     }
 
     fn topic_id(&self, role: Role) -> Option<String> {
