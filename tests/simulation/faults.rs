@@ -92,6 +92,11 @@ impl Call {
         )
     }
 
+    /// Calls of a restore that begins with a snapshot.
+    fn is_of_restores(self) -> bool {
+        matches!(self, Self::LogRewind | Self::LogSnapshot)
+    }
+
     /// Calls of replays: a run has few of them, or none.
     pub(crate) fn is_of_sources(self) -> bool {
         matches!(self, Self::SourceTopic | Self::SourceBounds | Self::SourceOpen | Self::SourcePoll)
@@ -106,9 +111,10 @@ impl Call {
     fn turns(self) -> usize {
         match self {
             Self::SendEnd | Self::LogRewind => 6,
-            Self::Remove | Self::SourceOpen => 5,
-            Self::SourceBounds => 3,
-            Self::Pause | Self::SourceTopic => 2,
+            Self::SourceOpen => 5,
+            Self::Remove => 4,
+            Self::SourceBounds | Self::SourceTopic => 3,
+            Self::Pause => 2,
             _ => 1,
         }
     }
@@ -188,7 +194,7 @@ pub(crate) const FAULTS: [Fault; 16] = [
 /// Whether a fault can happen at a step at all.
 pub(crate) fn applies(fault: Fault, call: Call) -> bool {
     match fault {
-        Fault::Refuse => !matches!(call, Call::Join | Call::Assign | Call::Unassign | Call::Clock),
+        Fault::Refuse => call != Call::Clock,
         Fault::Lose => matches!(
             call,
             Call::Start
@@ -222,6 +228,8 @@ pub(crate) struct Plan {
     focus_left: u32,
     /// How often it may still be led to its step.
     leads_left: u32,
+    /// A changelog was cut: who loses its disk from here on begins with a snapshot.
+    cut: bool,
     /// One fault in so many common calls.
     one_in: usize,
     pub(crate) strikes: Strikes,
@@ -229,17 +237,28 @@ pub(crate) struct Plan {
 
 /// The fault that looks for its step in a run, and that step.
 pub(crate) fn focus(seed: u64) -> (Call, Fault) {
-    let pairs: Vec<_> = CALLS
+    let pairs = looked_for();
+    pairs[(seed % pairs.len() as u64) as usize]
+}
+
+/// In so many seeds each pair has had its turns.
+pub(crate) fn round() -> u64 {
+    looked_for().len() as u64
+}
+
+fn looked_for() -> Vec<(Call, Fault)> {
+    CALLS
         .iter()
         .flat_map(|&call| FAULTS.iter().map(move |&fault| (call, fault)))
         .flat_map(|pair| std::iter::repeat_n(pair, pair.0.turns()))
         .filter(|&(call, fault)| applies(fault, call))
-        .collect();
-    pairs[(seed % pairs.len() as u64) as usize]
+        .collect()
 }
 
 /// How often the fault that looks for its step strikes in one run.
 const FOCUS_STRIKES: u32 = 12;
+/// The same where it is a step that many runs do not come to.
+const SCARCE_STRIKES: u32 = 24;
 /// How much oftener a call that is not common is struck.
 const RARE: usize = 4;
 /// Beyond this a run would do nothing else.
@@ -250,11 +269,13 @@ const LEAD_ONE_IN: usize = 12;
 impl Plan {
     pub(crate) fn new(seed: u64, random: &mut Random) -> Self {
         let one_in = random.pick(&[120, 250, 500, 1_000]);
+        let focus = focus(seed);
         Self {
             on: false,
-            focus: focus(seed),
-            focus_left: FOCUS_STRIKES,
+            focus,
+            focus_left: if focus.0.is_scarce() { SCARCE_STRIKES } else { FOCUS_STRIKES },
             leads_left: LEADS_MAX,
+            cut: false,
             one_in,
             strikes: Strikes::new(),
         }
@@ -265,6 +286,7 @@ impl Plan {
         if !self.on {
             return None;
         }
+        self.cut |= call == Call::Remove;
         let fault = self.choose(call, random)?;
         let too_deep = nested && matches!(fault, Fault::Meanwhile | Fault::Zombie);
         if too_deep || !applies(fault, call) {
@@ -292,6 +314,7 @@ impl Plan {
             if let Some((leads, fault)) = self.focus.0.led_to_by()
                 && call == leads
                 && self.leads_left > 0
+                && (self.cut || !self.focus.0.is_of_restores())
                 && random.chance(1, self.lead_one_in(call))
             {
                 self.leads_left -= 1;

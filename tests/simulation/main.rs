@@ -41,7 +41,7 @@ use faults::{CALLS, FAULTS, Strikes, applies};
 use run::{Mode, Ran, run};
 
 /// Seeds of a run of all tests; `make simulate` runs any number.
-const SEEDS: u64 = 2_000;
+const SEEDS_MIN: u64 = 2_000;
 /// From so many seeds on, every fault has to have struck at every step [`STRIKES_MIN`] times.
 const STRIKES_FROM: u64 = 2_000;
 /// How often every fault has to strike at every step.
@@ -175,7 +175,7 @@ fn what_was_found_once_is_not_found_again() {
 #[test]
 fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
     let one = number("LETHE_SIMULATION_SEED");
-    let count = one.map_or(number("LETHE_SIMULATION_SEEDS").unwrap_or(SEEDS), |_| 1);
+    let count = one.map_or(number("LETHE_SIMULATION_SEEDS").unwrap_or_else(seeds_of_ci), |_| 1);
     let from = one.or(number("LETHE_SIMULATION_FROM")).unwrap_or_default();
     if one.is_some() {
         let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).without_time();
@@ -207,6 +207,11 @@ fn whatever_faults_strike_nothing_is_lost_twice_or_back() {
     if count >= STRIKES_FROM {
         struck_everywhere(&ran, count);
     }
+}
+
+/// Whole rounds of what is looked for, so that every step has its share.
+fn seeds_of_ci() -> u64 {
+    SEEDS_MIN.next_multiple_of(faults::round())
 }
 
 /// So many seeds have to have done all that they can.

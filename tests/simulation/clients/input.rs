@@ -125,6 +125,9 @@ impl Input for SimInput {
 
     fn assign(&mut self, partitions: &[PartitionId]) -> Result<(), Failure> {
         let strike = self.strike(Call::Assign);
+        if strike == Strike::Refuse {
+            return Err(retry("taking partitions over"));
+        }
         self.node.broker().group.assign(self.client, partitions);
         self.node.settle(strike);
         Ok(())
@@ -132,6 +135,9 @@ impl Input for SimInput {
 
     fn unassign(&mut self, partitions: &[PartitionId]) -> Result<(), Failure> {
         let strike = self.strike(Call::Unassign);
+        if strike == Strike::Refuse {
+            return Err(retry("letting partitions go"));
+        }
         {
             let broker = &mut *self.node.broker();
             let now_ms = broker.now_ms;

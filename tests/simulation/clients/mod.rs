@@ -77,6 +77,9 @@ impl Kafka for SimKafka {
 
     fn input(&self, worker: usize) -> Result<SimInput, Failure> {
         let strike = self.node.strike(Call::Join);
+        if strike == Strike::Refuse {
+            return Err(retry("joining the group"));
+        }
         let client = {
             let broker = &mut *self.node.broker();
             let (now_ms, instance) = (broker.now_ms, format!("{}-{worker}", self.instance));
