@@ -16,10 +16,13 @@ use serde_json::Value;
 pub use pseudonym::Pseudonyms;
 
 use crate::control::safety::Toll;
+use crate::pipeline::rebuild;
 use crate::pipeline::seam::PartitionId;
 
 /// All reports are in one order.
 pub const PARTITION: i32 = 0;
+/// The key of reports of a rebuild, which no control record asks for.
+pub const REBUILD: &str = "rebuild";
 
 /// One report.
 #[derive(Debug, Serialize)]
@@ -85,6 +88,8 @@ pub enum What {
     ReplayCancelled(Replayed),
     /// A replay could not go on in a partition.
     ReplayRefused(Replayed),
+    /// A ledger whose changelog was lost is put together from the outputs.
+    LedgerRebuilt(LedgerRebuilt),
     /// Somebody has changed what a key says.
     ChangeMade(ChangeMade),
     /// Somebody has confirmed a change that the safety catch had held.
@@ -148,6 +153,23 @@ pub struct Replayed {
     pub counts: BTreeMap<&'static str, u64>,
     /// Live records at the end of a dry run of mode `refresh`.
     pub live: Option<u64>,
+}
+
+/// A ledger whose changelog was lost is put together from the outputs.
+#[derive(Debug, Serialize)]
+pub struct LedgerRebuilt {
+    /// Who had it done.
+    #[serde(flatten)]
+    pub author: Author,
+    /// Of which class the partition is.
+    pub class: &'static str,
+    /// Its number.
+    pub partition: i32,
+    /// The next input offset to process: of what lies before, nothing that the outputs do not know is emitted.
+    pub position: i64,
+    /// What was found.
+    #[serde(flatten)]
+    pub outputs: rebuild::Found,
 }
 
 /// Who changes what, and how.

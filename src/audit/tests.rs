@@ -52,7 +52,17 @@ fn of_processor() -> Vec<What> {
 /// What the command line and the API report.
 fn of_writers() -> Vec<What> {
     let value = json!({"tenant": "acme", "user": "3bac6bd0bd8a1e0b0a1ac4f1ab2c3d4e"});
+    let mut outputs = rebuild::Found::default();
+    (outputs.stored, outputs.transit, outputs.ended) = (40, 2, 9);
+    let (class, partition) = ("profile", 3);
     vec![
+        What::LedgerRebuilt(LedgerRebuilt {
+            author: author(),
+            class,
+            partition,
+            position: 51,
+            outputs,
+        }),
         What::ChangeMade(ChangeMade {
             author: author(),
             control_offset: 7,

@@ -1,6 +1,6 @@
 //! What a report says to a person, on the status page.
 
-use super::{ErasureDone, Report, What};
+use super::{ErasureDone, LedgerRebuilt, Report, What};
 use crate::telemetry::reports::Reported;
 
 impl Report {
@@ -36,6 +36,10 @@ impl Report {
             What::ReplayRefused(done) => {
                 let why = done.why.as_deref().unwrap_or_default();
                 format!("refused in {} {}: {why}", done.class, done.partition)
+            }
+            What::LedgerRebuilt(rebuilt) => {
+                let LedgerRebuilt { author, class, partition, .. } = rebuilt;
+                format!("the ledger of {class} {partition} was rebuilt by {}", author.by)
             }
             What::ChangeMade(made) => format!("changed by {}", made.author.by),
             What::ChangeConfirmed(confirmed) => format!("confirmed by {}", confirmed.author.by),

@@ -6,11 +6,12 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::by::By;
 use super::endpoints::Endpoints;
 use super::forecast;
 use super::settings::Place;
 use super::wait::Wait;
-use crate::audit::{Author, Pseudonyms, Via};
+use crate::audit::Pseudonyms;
 use crate::control::key::Kind;
 use crate::control::safety::{Confirmed, Counted, Guarded, Limits, may_end};
 use crate::control::value::time;
@@ -68,9 +69,8 @@ pub(super) struct How {
     #[arg(long, requires = "confirm")]
     at_once: bool,
 
-    /// Who makes the change, for the audit [default: the user and the host]
-    #[arg(long, value_name = "NAME", env = "LETHE_BY")]
-    by: Option<String>,
+    #[command(flatten)]
+    by: By,
 
     #[command(flatten)]
     pub(super) endpoints: Endpoints,
@@ -179,21 +179,10 @@ impl How {
             forecast: false,
             confirm: false,
             at_once: false,
-            by: None,
+            by: By::default(),
             endpoints: endpoints.clone(),
             wait: wait.clone(),
         }
-    }
-
-    /// Who makes the change: as they say.
-    fn author(&self) -> Author {
-        let user = || {
-            let named = std::env::var("USER").ok().filter(|name| !name.is_empty());
-            named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
-        };
-        let host = gethostname::gethostname();
-        let own = || format!("{}@{}", user(), host.to_string_lossy());
-        Author { by: self.by.clone().unwrap_or_else(own), via: Via::Cli }
     }
 
     /// What a change to a key replaces.
@@ -303,7 +292,7 @@ impl Desk {
         if how.dry_run || changes.is_empty() {
             return self.differences(changes).map(|()| None);
         }
-        let author = how.author();
+        let author = how.by.author();
         let refused = |error: ControlError| {
             self.topic.refused(changes, &author, &error, self.now_ms);
             Failure::from(error)

@@ -4,6 +4,7 @@
 //! where and what to do, on standard error.
 
 mod bench;
+mod by;
 mod control;
 mod demo;
 mod drain;

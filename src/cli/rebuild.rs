@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::by::By;
 use super::control::{print, print_json};
 use super::settings::Place;
 use super::{run, topics};
@@ -40,6 +41,9 @@ pub(super) struct Rebuild {
     #[arg(long)]
     dry_run: bool,
 
+    #[command(flatten)]
+    by: By,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,9 +59,11 @@ pub(super) fn run(verb: &Rebuild) -> Result<(), Failure> {
     let settings =
         verb.place.load([("group", verb.group.clone()), ("data_dir", verb.data_dir.clone())])?;
     let admin = topics::admin(&settings)?;
-    // A changelog that is gone is made anew.
-    super::runtime()?.block_on(run::prepare(&settings, &admin))?;
-    let asked = Asked { all: verb.all, dry_run: verb.dry_run };
+    if !verb.dry_run {
+        // A changelog that is gone is made anew.
+        super::runtime()?.block_on(run::prepare(&settings, &admin))?;
+    }
+    let asked = Asked { all: verb.all, dry_run: verb.dry_run, author: verb.by.author() };
     let mut shown = Shown::default();
     let report = rebuild::rebuild(settings.pipeline, asked, &mut |progress| shown.see(progress))?;
     shown.end();

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use lethe_test_support::bus::Put;
 use lethe_test_support::event::Message;
+use lethe_test_support::record::Record;
+use lethe_test_support::wait::eventually;
 
 use crate::world::{Step, World, content, now, stored, tombstone};
 
@@ -89,8 +91,41 @@ pub(crate) fn send_again(world: &World<'_>, messages: &[Message]) {
     }
 }
 
+/// The tenants keep nothing any longer: waits until everything has ended.
+pub(crate) fn end(world: &World<'_>, messages: &[Message]) {
+    for number in 0..TENANTS_IN {
+        world.control(&format!("tenant/load{number}"), &stored("1s"));
+    }
+    let live = messages.iter().filter(|message| is_in(message) && !is_recalled(message)).count();
+    eventually("everything to end", || {
+        let expired = |record: &Record| record.reason().as_deref() == Some("expired");
+        let ended = world.read("store.messages").iter().filter(|record| expired(record)).count();
+        if ended >= live { Ok(()) } else { Err(format!("{ended} of {live} have ended")) }
+    });
+    verify_ended(world, messages);
+}
+
 /// Compares each message's outputs with what they must be, once all input has been processed.
 pub(crate) fn verify(world: &World<'_>, messages: &[Message]) {
+    compare(world, messages, expected);
+}
+
+/// The same once everything has ended.
+pub(crate) fn verify_ended(world: &World<'_>, messages: &[Message]) {
+    compare(world, messages, |message| {
+        let (mut stored, passed) = expected(message);
+        if let [Step::Content(_)] = stored.as_slice() {
+            stored.push(tombstone("expired"));
+        }
+        (stored, passed)
+    });
+}
+
+fn compare(
+    world: &World<'_>,
+    messages: &[Message],
+    expected: impl Fn(&Message) -> (Vec<Step>, Vec<Step>),
+) {
     world.settle();
     let mut store = lives(world, "store.messages");
     let mut transit = lives(world, "transit.messages");

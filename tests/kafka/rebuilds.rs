@@ -1,16 +1,22 @@
 //! A changelog that is lost altogether: the ledger is put together from the outputs, and nothing comes back.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use lethe_test_support::bus::INPUTS;
 use lethe_test_support::event::{self, Message};
 use lethe_test_support::lethe::verb;
+use lethe_test_support::process::{Process, command};
+use lethe_test_support::search::files_with;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::world::{PROGRAM, World, content, now, stored, tombstone};
-use crate::{Version, load, on_both_brokers};
+use crate::{Version, load, on_both_brokers, replays};
 
 const STORE: &str = "store.messages";
 const TRANSIT: &str = "transit.messages";
@@ -24,6 +30,8 @@ on_both_brokers! {
     the_input_tells_again_what_the_outputs_do_not;
     a_rebuild_is_refused_while_lethe_runs_and_where_nothing_is_lost;
     a_rebuild_that_was_interrupted_is_started_again;
+    a_rebuild_is_killed_at_any_moment_and_keeps_no_content;
+    a_replay_of_all_after_all_has_ended_emits_nothing_nor_does_one_after_a_rebuild;
 }
 
 /// The process is killed, and everything but the outputs is gone.
@@ -35,12 +43,30 @@ fn lose(world: &World<'_>) {
     fs::remove_dir_all(&world.setup.data).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn rebuild(world: &World<'_>, args: &[&str]) -> (i32, String, String) {
+/// Where a rebuild works.
+fn work(world: &World<'_>) -> PathBuf {
+    world.setup.data.with_extension("work")
+}
+
+fn words(world: &World<'_>, args: &[&str]) -> Vec<String> {
     let config = world.setup.write_config().display().to_string();
-    let work = world.setup.data.with_extension("work").display().to_string();
+    let work = work(world).display().to_string();
     let (brokers, group) = (&world.setup.brokers, &world.setup.group);
     let place = ["--brokers", brokers, "--group", group, "--config", &config, "--data-dir", &work];
-    verb(PROGRAM, &[&["rebuild"], &place[..], args].concat())
+    [&["rebuild"], &place[..], args].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn rebuild(world: &World<'_>, args: &[&str]) -> (i32, String, String) {
+    let words = words(world, args);
+    verb(PROGRAM, &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What rebuilds have reported: one for each partition.
+fn reports(world: &World<'_>) -> Vec<Value> {
+    let mut records = world.read("lethe.audit");
+    records.retain(|record| record.key == "rebuild");
+    let parse = |value: Vec<u8>| serde_json::from_slice(&value).ok();
+    records.into_iter().filter_map(|record| parse(record.value?)).collect()
 }
 
 /// Rebuilds, and gives what the report says at a pointer, summed over the partitions.
@@ -97,7 +123,12 @@ fn nothing_comes_back_and_what_lives_lives_on(version: Version) {
     world.tell(&unread.sent(b"unread"));
 
     let trial = rebuilt(&world, &["--dry-run"]);
-    let found = rebuilt(&world, &[]);
+    let found = rebuilt(&world, &["--by", "ada"]);
+    let of = |name: &str| -> u64 {
+        reports(&world).iter().filter_map(|report| report.get(name)?.as_u64()).sum()
+    };
+    assert_eq!(["stored", "ended"].map(of), ["stored", "ended"].map(&found));
+    assert!(reports(&world).iter().all(|report| report.get("by") == Some(&json!("ada"))));
     assert_eq!(trial("stored"), found("stored"));
     assert!(found("stored") > MESSAGES as u64 / 2 && found("ended") > MESSAGES as u64 / 4);
     assert_eq!(found("versions"), 1);
@@ -207,4 +238,81 @@ fn a_rebuild_that_was_interrupted_is_started_again(version: Version) {
     world.tell(&message.delivered("bob"));
     let settled = [content(&message.sent(b"here")), tombstone("delivered")];
     world.expect(TRANSIT, &message.key(), &settled);
+}
+
+/// From before it has read anything to past its end.
+const KILLED_AFTER_MS: [u64; 8] = [50, 100, 150, 200, 300, 400, 600, 1_200];
+const PLANTED: &[u8] = b"planted content, which must not be found";
+
+fn a_rebuild_is_killed_at_any_moment_and_keeps_no_content(version: Version) {
+    let world = World::new(version, "rebuild.killed");
+    load::opt_in(&world);
+    let messages = load::send(&world, MESSAGES);
+    world.opt_in("kept", "30d");
+    let planted = Message::new("kept", "c", "m", now());
+    world.tell(&planted.sent(PLANTED));
+    load::verify(&world, &messages);
+    lose(&world);
+    let trial = rebuilt(&world, &["--dry-run"])("stored");
+    for input in INPUTS {
+        let changelog = format!("lethe.changelog.{}", world.topic(input));
+        assert!(world.partition_count(&changelog).is_err(), "a trial has made {changelog}");
+    }
+    assert_eq!(reports(&world), Vec::<Value>::new());
+    // The group is empty from here on: nothing is waited for.
+    assert_eq!(rebuilt(&world, &[])("stored"), trial);
+    let of_one = reports(&world).len();
+    let (mut ended, mut killed) = (1, 0);
+    for after_ms in KILLED_AFTER_MS {
+        let mut words = command(PROGRAM);
+        words.args(self::words(&world, &["--all"])).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = Process::start("a rebuild", words);
+        thread::sleep(Duration::from_millis(after_ms));
+        match running.exit() {
+            Some(status) => {
+                assert!(status.success(), "{status}");
+                ended += 1;
+            }
+            None => {
+                running.kill();
+                killed += 1;
+            }
+        }
+        assert_eq!(files_with(&work(&world), PLANTED), Vec::<PathBuf>::new());
+    }
+    assert!(killed > 0, "every one had ended");
+    assert!(rebuilt(&world, &["--all"])("stored") > 0);
+    // One of those that were killed may have been past its last transaction.
+    let reported = reports(&world).len() / of_one;
+    assert!((ended + 1..=ended + 1 + killed).contains(&reported), "{reported}");
+    world.start_again();
+    load::send_again(&world, &messages);
+    load::verify(&world, &messages);
+    world.expect_settled(STORE, &planted.key(), &[content(&planted.sent(PLANTED))]);
+}
+
+fn a_replay_of_all_after_all_has_ended_emits_nothing_nor_does_one_after_a_rebuild(
+    version: Version,
+) {
+    let world = World::new(version, "rebuild.replayed");
+    load::opt_in(&world);
+    let messages = load::send(&world, MESSAGES);
+    load::end(&world, &messages);
+    let source = world.topic("im.messages");
+    let replay_all = |id: &str| {
+        let asked = json!({"source": source, "mode": "missing"});
+        let reports = replays::replay(&world, id, &asked);
+        replays::done(&reports);
+        assert_eq!(replays::count(&reports, "emitted"), 0, "{reports:?}");
+        assert_eq!(replays::count(&reports, "ended"), 0, "{reports:?}");
+        assert!(replays::count(&reports, "over") >= MESSAGES as u64, "{reports:?}");
+        load::verify_ended(&world, &messages);
+    };
+    replay_all("before");
+    lose(&world);
+    assert!(rebuilt(&world, &[])("ended") >= MESSAGES as u64 / 2);
+    world.start_again();
+    replay_all("after");
+    read_again(&world);
+    load::verify_ended(&world, &messages);
 }

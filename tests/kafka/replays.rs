@@ -44,7 +44,7 @@ fn is_end(report: &Value) -> bool {
 }
 
 /// Asks for a replay of messages, waits until both partitions have ended it, and gives what they say.
-fn replay(world: &World<'_>, id: &str, asked: &Value) -> Vec<Value> {
+pub(crate) fn replay(world: &World<'_>, id: &str, asked: &Value) -> Vec<Value> {
     world.control(&format!("replay/{id}"), asked);
     ended(world, id, 2)
 }
@@ -57,14 +57,14 @@ fn ended(world: &World<'_>, id: &str, partitions: usize) -> Vec<Value> {
     reports(world, id)
 }
 
-fn done(reports: &[Value]) {
+pub(crate) fn done(reports: &[Value]) {
     for report in reports {
         assert_eq!(said(report, "type"), "replay-done", "{report}");
     }
 }
 
 /// A count over all partitions.
-fn count(reports: &[Value], outcome: &str) -> u64 {
+pub(crate) fn count(reports: &[Value], outcome: &str) -> u64 {
     let counted = |report: &Value| report.pointer(&format!("/counts/{outcome}"))?.as_u64();
     reports.iter().filter_map(counted).sum()
 }

@@ -34,6 +34,7 @@ use super::seam::{
 };
 use super::settings::{PipelineSettings, SESSION_TIMEOUT};
 use super::transaction::REBUILDING;
+use crate::audit::{self, Author, LedgerRebuilt, What};
 use plan::Lost;
 pub use report::{Found, Report, Unknown};
 
@@ -47,12 +48,14 @@ const MEMBERS_PAUSE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(100);
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// Every partition, whether its ledger is lost or not.
     pub all: bool,
     /// Tell what would be found, and write nothing.
     pub dry_run: bool,
+    /// By whom, for the audit.
+    pub author: Author,
 }
 
 /// How far a rebuild is.
@@ -104,7 +107,7 @@ pub fn rebuild(settings: PipelineSettings, asked: Asked, seen: Seen<'_>) -> Resu
     let group = kafka.positions()?;
     until_nobody(&kafka, &settings.group, seen)?;
     let mut log = kafka.log(Reading::ToTheEnd)?;
-    let lost = plan::plan(&settings, &kafka, &group, &mut log, asked)?;
+    let lost = plan::plan(&settings, &kafka, &group, &mut log, &asked)?;
     let control = control(&kafka)?;
     if !asked.dry_run {
         let rebuilding = |lost: &Lost| Position {
@@ -115,8 +118,13 @@ pub fn rebuild(settings: PipelineSettings, asked: Asked, seen: Seen<'_>) -> Resu
         group.set(&lost.iter().map(rebuilding).collect::<Vec<_>>())?;
     }
     seen(Progress::Begun(lost.iter().map(|lost| lost.offsets).sum()));
-    let rebuilding =
-        Rebuilding { settings: &settings, kafka: &kafka, group: &group, control: &control, asked };
+    let rebuilding = Rebuilding {
+        settings: &settings,
+        kafka: &kafka,
+        group: &group,
+        control: &control,
+        asked: &asked,
+    };
     let done = rebuilding.all(&work, &lost, seen);
     // Whatever became of it: nothing of it is needed again.
     drop(std::fs::remove_dir_all(&work));
@@ -128,7 +136,7 @@ struct Rebuilding<'r> {
     kafka: &'r RdKafka,
     group: &'r Positions,
     control: &'r [ControlRecord],
-    asked: Asked,
+    asked: &'r Asked,
 }
 
 impl Rebuilding<'_> {
@@ -142,7 +150,7 @@ impl Rebuilding<'_> {
             output.init()?;
         }
         let mut report = Report::new(self.asked.dry_run);
-        let mut written = Vec::new();
+        let (mut written, mut reports) = (Vec::new(), Vec::new());
         for lost in lost {
             let id = lost.id;
             drop(std::fs::remove_dir_all(work));
@@ -154,11 +162,13 @@ impl Rebuilding<'_> {
             }
             store.number(sequence)?;
             let key = self.provenance(id).key();
+            let audit = self.audit(lost, found, wall_ms)?;
             written.push(publish::snapshot(&mut output, id, key, &mut store, stand, seen)?);
+            reports.push(audit);
         }
         if !self.asked.dry_run {
             until_nobody(self.kafka, &self.settings.group, seen)?;
-            publish::finish(&mut output, self.group, &written)?;
+            publish::finish(&mut output, self.group, &written, &reports)?;
         }
         Ok(report)
     }
@@ -203,6 +213,19 @@ impl Rebuilding<'_> {
             wall_ms,
         };
         Ok((store, stand, found))
+    }
+
+    /// What is reported of a partition: with the positions, so that it is there once, and not of what failed.
+    fn audit(&self, lost: &Lost, outputs: Found, wall_ms: i64) -> Result<Vec<u8>, Failed> {
+        let rebuilt = What::LedgerRebuilt(LedgerRebuilt {
+            author: self.asked.author.clone(),
+            class: lost.id.class.name(),
+            partition: lost.id.partition,
+            position: lost.position,
+            outputs,
+        });
+        let report = audit::Report::new(rebuilt, wall_ms);
+        report.json().map_err(|error| Failed::Other(format!("writing a report: {error}")))
     }
 
     fn provenance(&self, id: PartitionId) -> Provenance {

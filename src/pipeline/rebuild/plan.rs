@@ -1,5 +1,7 @@
 //! Which partitions have lost their ledger, and whether it can be put together.
 
+use std::collections::BTreeMap;
+
 use super::{Asked, Failed};
 use crate::pipeline::kafka::{Positions, RdKafka, RdLog};
 use crate::pipeline::restore::changelog;
@@ -28,25 +30,34 @@ pub(super) fn plan(
     kafka: &RdKafka,
     group: &Positions,
     log: &mut RdLog,
-    asked: Asked,
+    asked: &Asked,
 ) -> Result<Vec<Lost>, Failed> {
-    let mut ids = Vec::new();
+    let (mut ids, mut there) = (Vec::new(), Vec::new());
     for class in CLASSES {
-        // What an input has gained beyond its changelog waits to be accepted.
         let input = kafka.partitions(Role::Input(class))?;
-        let count = input.min(kafka.partitions(Role::Changelog(class))?);
-        ids.extend((0..count).map(|partition| PartitionId { class, partition }));
+        let of_changelog = match kafka.find(Role::Changelog(class))? {
+            // A trial does not make it anew.
+            None if asked.dry_run => None,
+            Some(_) | None => Some(kafka.partitions(Role::Changelog(class))?),
+        };
+        // What an input has gained beyond its changelog waits to be accepted.
+        let count = of_changelog.map_or(input, |count| count.min(input));
+        let of_class = (0..count).map(|partition| PartitionId { class, partition });
+        ids.extend(of_class.clone());
+        there.extend(of_class.filter(|_| of_changelog.is_some()));
     }
-    let changelogs: Vec<_> = ids.iter().map(|&id| changelog(id)).collect();
-    let changelogs = super::read::stable(log, &changelogs)?;
+    let changelogs: Vec<_> = there.iter().map(|&id| changelog(id)).collect();
+    let lengths = super::read::stable(log, &changelogs)?.into_iter().map(|bounds| length(&bounds));
+    let lengths: BTreeMap<PartitionId, u64> = there.into_iter().zip(lengths).collect();
     let committed = committed(group, &ids)?;
     let mut lost = Vec::new();
-    for ((id, changelog), committed) in ids.into_iter().zip(changelogs).zip(committed) {
+    for (id, committed) in ids.into_iter().zip(committed) {
+        let changelog = lengths.get(&id).copied().unwrap_or_default();
         let name = format!("{}/{}", settings.topics.input(id.class), id.partition);
         let outputs = super::read::stable(log, &super::read::logs(id))?;
         let offsets: u64 = outputs.iter().map(length).sum();
         let Some(committed) = committed else {
-            if offsets == 0 || length(&changelog) > 0 {
+            if offsets == 0 || changelog > 0 {
                 // Nothing was ever done with it, or its changelog knows its position.
                 continue;
             }
@@ -57,7 +68,7 @@ pub(super) fn plan(
                 settings.group
             )));
         };
-        if length(&changelog) > 0 && committed.metadata != REBUILDING && !asked.all {
+        if changelog > 0 && committed.metadata != REBUILDING && !asked.all {
             continue;
         }
         let sequence = crate::pipeline::transaction::sequence(&committed.metadata);

@@ -6,6 +6,7 @@
 use lethe_state::Store;
 
 use super::{Failed, Progress, Seen};
+use crate::audit;
 use crate::pipeline::kafka::{Positions, RdOutput};
 use crate::pipeline::seam::{
     Appended, Headers, Output as _, OutputRecord, PartitionId, Position, Role,
@@ -75,12 +76,18 @@ pub(super) fn finish(
     output: &mut RdOutput,
     group: &Positions,
     written: &[Written],
+    reports: &[Vec<u8>],
 ) -> Result<(), Failed> {
     output.begin()?;
     for Written { id, key, delta, .. } in written {
         for part in delta {
             send(output, *id, key, part)?;
         }
+    }
+    for report in reports {
+        let (role, headers) = (Role::Audit, &Headers::default());
+        let (partition, key) = (audit::PARTITION, Some(audit::REBUILD.as_bytes()));
+        output.send(&OutputRecord { role, partition, key, value: Some(report), headers })?;
     }
     let positions: Vec<Position> = written.iter().map(|one| one.position.clone()).collect();
     output.send_positions_of_nobody(group, &positions)?;
