@@ -96,10 +96,24 @@ pub fn go_on(
         group = shared.settings.group,
         "starting"
     );
-    let first = FirstError::new(&shutdown);
+    let done = in_threads(&kafka, &shared, check, directory.instance(), &shutdown);
+    if let Err(PipelineError::State(error)) = &done {
+        remove_damaged(error);
+    }
+    done.map_err(|error| with_rights(error, &kafka))
+}
+
+/// All of it side by side, until the workers have ended.
+fn in_threads(
+    kafka: &Arc<RdKafka>,
+    shared: &Shared,
+    check: SettingsCheck,
+    instance: &str,
+    shutdown: &Shutdown,
+) -> Result<(), PipelineError> {
+    let first = FirstError::new(shutdown);
     thread::scope(|scope| {
-        let (first, kafka, shared, shutdown) = (&first, &kafka, &shared, &*shutdown);
-        let instance = directory.instance();
+        let first = &first;
         let control = spawn(scope, "control".to_owned(), first, move || {
             read_control(kafka, shared, check, shutdown)
         });
@@ -134,11 +148,7 @@ pub fn go_on(
         shutdown.stop();
         [control, standby, reports, lag, clock].into_iter().for_each(join);
     });
-    let done = first.take();
-    if let Err(PipelineError::State(error)) = &done {
-        remove_damaged(error);
-    }
-    done.map_err(|error| with_rights(error, &kafka))
+    first.take()
 }
 
 /// Damage that showed while a partition was worked on would show again after a restart: its state is
