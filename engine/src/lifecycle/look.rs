@@ -88,6 +88,8 @@ impl Engine {
                 return Ok(());
             };
             let (_, name) = key::read_timed(look)?;
+            // Also where the books do not know of it: it would be found again, for ever.
+            ledger.delete(look);
             let mut slice = Budget { rows: TENANT_ROWS_MAX.min(budget.rows) };
             // Finding that there is nothing to do counts as a row, so that looks are bounded.
             budget.rows = budget.rows.saturating_sub(slice.rows.max(1));
