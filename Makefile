@@ -27,8 +27,9 @@ demo: ## Build lethe and watch it work on an embedded broker: no Kafka needed.
 	cargo run --release --locked -- demo
 
 test: ## Run every test, those on real brokers (Kafka 4.1.1 and 2.8.1) included.
-	@scripts/prerequisites build kafka test
+	@scripts/prerequisites build kafka test instructions
 	cargo test --release --locked --workspace
+	scripts/instructions --margin 30
 
 simulate: ## Run SEEDS seeds of the simulation: lethe's own code against a Kafka that fails.
 	@scripts/prerequisites build
