@@ -98,6 +98,10 @@ impl Engine {
             budget.rows += slice.rows;
             budget.rows = budget.rows.saturating_sub(1);
             self.note_backlog(name, overdue_since_ms);
+            // What this batch has worked off is still walked over by a scan: not once for each tenant.
+            from.clear();
+            from.extend_from_slice(look);
+            from.push(0);
         }
         Ok(())
     }
