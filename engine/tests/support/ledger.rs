@@ -12,6 +12,8 @@ pub struct Memory {
     committed: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Changes of the batch at hand; none: the row is deleted.
     batch: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// How many rows scans have walked over, those that the batch has deleted too.
+    pub walked: usize,
 }
 
 impl Memory {
@@ -100,6 +102,7 @@ impl Ledger for Memory {
                 (Some(_), None) => old.next().map(|(k, v)| (k, Some(v))),
                 (_, Some(_)) => new.next().map(|(k, v)| (k, v.as_ref())),
             };
+            self.walked += 1;
             if let Some((key, Some(value))) = next {
                 rows.push(key, value);
             }
