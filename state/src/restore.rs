@@ -111,7 +111,15 @@ impl Store {
             }
             SnapshotRecord::End { sequence, parts, closed } => {
                 let ends = |ingest: &Ingest| ingest.sequence == sequence && ingest.parts == parts;
-                if let Some(ingest) = self.ingest.take().filter(ends) {
+                let begun = match self.ingest.take() {
+                    // Its end is all that there was to write of an empty ledger, by those that wrote no empty part.
+                    _ if parts == 0 => {
+                        let start = next_changelog_offset - 1;
+                        Some(Ingest::begin(&self.dir, sequence, start, &self.ahead)?)
+                    }
+                    begun => begun.filter(ends),
+                };
+                if let Some(ingest) = begun {
                     return self.take_in(ingest, closed, next_changelog_offset);
                 }
             }

@@ -63,11 +63,13 @@ impl Ingest {
         let dir = self.store.clone();
         let failed = |error| StateError::from_rocksdb(&dir, error);
         let refused = |source| StateError::Delta { dir: dir.clone(), source };
-        let mut writer = match self.open.take() {
-            Some(writer) => writer,
-            None => self.file().map_err(failed)?,
-        };
+        let mut open = self.open.take();
         while let Some((key, value)) = rows.next_row().map_err(refused)? {
+            let writer = match &mut open {
+                Some(writer) => writer,
+                // Not before there is a row: a file without any cannot be closed.
+                None => open.insert(self.file().map_err(failed)?),
+            };
             // A row out of order is refused by the file itself.
             let value = value.unwrap_or_default();
             writer.put(key, value).map_err(failed)?;
@@ -76,10 +78,11 @@ impl Ingest {
             }
         }
         self.parts += 1;
-        if writer.file_size() >= FILE_BYTES_MAX {
-            writer.finish().map_err(failed)?;
-        } else {
-            self.open = Some(writer);
+        match open {
+            Some(mut full) if full.file_size() >= FILE_BYTES_MAX => {
+                full.finish().map_err(failed)?
+            }
+            open => self.open = open,
         }
         Ok(())
     }

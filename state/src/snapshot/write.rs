@@ -61,6 +61,11 @@ pub(crate) fn write_slice(
     }
     disk.status()?;
     records.extend(part.map(|rows| rows.finish(ROWS_AT)));
+    if next.parts == 0 {
+        // The first record says where the snapshot begins, and the deltas that belong to it: there has to be one,
+        // although all rows so far can be forgotten.
+        records.push(begin(&mut next).finish(ROWS_AT));
+    }
     if !done {
         return Ok(SnapshotSlice { records, next: Some(next) });
     }

@@ -1,7 +1,7 @@
 //! Snapshots on the changelog: written in slices while deltas go on, and taken into an empty store.
 
 use lethe_engine::Ledger;
-use lethe_state::{Memory, Remedy, Restored, StateError, Store};
+use lethe_state::{LineOf, Memory, Remedy, Restored, Rule, StateError, Store};
 use std::fs;
 use std::path::Path;
 
@@ -107,6 +107,69 @@ fn a_snapshot_and_the_deltas_behind_its_start_are_the_ledger() {
         0,
         "a store that is not empty passes over it"
     );
+}
+
+#[test]
+fn a_snapshot_of_an_empty_ledger_is_whole() {
+    let (home, dir) = home();
+    let mut store = open(&dir);
+    let mut log = Log::default();
+    store.put(b"Erow", b"x");
+    log.commit(&mut store, Vec::new());
+    store.delete(b"Erow");
+    log.commit(&mut store, Vec::new());
+    let start = log.next();
+    let slice =
+        store.snapshot_slice(&store.begin_snapshot(), SMALL_PART_BYTES, SMALL_SLICE_BYTES).unwrap();
+    assert_eq!(slice.next, None);
+    let end = slice.records.last().cloned();
+    store.put(b"Eafter", b"y");
+    log.commit(&mut store, slice.records);
+
+    let mut restored = open(&home.path().join("restored"));
+    assert_eq!(log.restore(&mut restored, start).unwrap(), 1);
+    assert_eq!(all(&mut restored), all(&mut store));
+    assert_eq!(restored.sequence(), store.sequence());
+    // Some were written with their end alone, which said that there was no part before it.
+    let mut bytes = end.unwrap();
+    bytes.get_mut(9..13).unwrap().fill(0);
+    let body = bytes.len() - 4;
+    let checksum = crc32c::crc32c(bytes.get(..body).unwrap());
+    bytes.get_mut(body..).unwrap().copy_from_slice(&checksum.to_be_bytes());
+    let mut alone = Log(vec![bytes, log.0.last().cloned().unwrap()]);
+    alone.0.splice(0..0, vec![Vec::new(); usize::try_from(start).unwrap()]);
+    let mut restored = open(&home.path().join("alone"));
+    assert_eq!(alone.restore(&mut restored, start).unwrap(), 1);
+    assert_eq!(all(&mut restored), all(&mut store));
+}
+
+/// The rows before the first that is still needed may be more than a slice passes over.
+#[test]
+fn a_snapshot_begins_before_the_deltas_that_belong_to_it() {
+    let (home, dir) = home();
+    let forget = |key: &[u8], _: &[u8], _: LineOf<'_>| key < b"Erow-100500".as_slice();
+    let rule = Rule { forget, ..Rule::default() };
+    let memory = Memory::new(8 << 20, 8 << 20);
+    let mut store = Store::open_with(&dir, &identity(), &memory, rule).unwrap();
+    for n in 0..101_000 {
+        store.put(format!("Erow-{n:06}").as_bytes(), b"");
+    }
+    let mut log = Log::default();
+    log.commit(&mut store, Vec::new());
+    let (start, mut cursor, mut turn) = (log.next(), Some(store.begin_snapshot()), 0);
+    while let Some(at) = cursor {
+        let slice = store.snapshot_slice(&at, PART_BYTES, PART_BYTES).unwrap();
+        cursor = slice.next;
+        turn += 1;
+        store.put(format!("Ezz-{turn}").as_bytes(), b"meanwhile");
+        log.commit(&mut store, slice.records);
+    }
+    assert!(turn > 1, "one slice was enough");
+    let dir = home.path().join("restored");
+    let mut restored = Store::open_with(&dir, &identity(), &memory, rule).unwrap();
+    assert_eq!(log.restore(&mut restored, start).unwrap(), 1);
+    assert_eq!(all(&mut restored).len(), 500 + turn);
+    assert_eq!(restored.sequence(), store.sequence());
 }
 
 #[test]
