@@ -43,6 +43,10 @@ const MEMTABLE_FILTER_SHARE: f64 = 0.05;
 /// The list of a store's files is short: RocksDB would set aside megabytes of disk for it at each start.
 const MANIFEST_BYTES_AHEAD: usize = 64 * 1024;
 
+/// How many flushes bring a compaction. Each rewrites most of what is there, since rows of every tenant come all
+/// the time; few reads look at what was flushed last, and the filters spare them the rest.
+const FLUSHES_A_COMPACTION: i32 = 8;
+
 /// How many flushes bring a compaction where it happens in step.
 const FLUSHES_IN_STEP: i32 = 2;
 
@@ -63,6 +67,7 @@ pub(crate) fn store(memory: &Memory, forgetting: &Forgetting) -> Options {
     options.set_keep_log_file_num(LOG_FILES_MAX);
     options.set_stats_dump_period_sec(0);
     options.set_manifest_preallocation_size(MANIFEST_BYTES_AHEAD);
+    options.set_level_zero_file_num_compaction_trigger(FLUSHES_A_COMPACTION);
     if memory.is_in_step() {
         options.set_level_zero_file_num_compaction_trigger(FLUSHES_IN_STEP);
         options.set_max_file_opening_threads(1);

@@ -15,6 +15,9 @@ const INSERT_ROWS_MAX: usize = 32;
 const KEEP_BYTES_MAX: usize = 4 * 1024 * 1024;
 const KEEP_ROWS_MAX: usize = 64 * 1024;
 
+/// A row's kind, and the lengths of its key and its value, at most for the rows that a ledger has.
+const LENGTHS_BYTES: usize = 5;
+
 /// A row: its key, and its value, or `None` if it is deleted.
 pub(crate) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
@@ -41,6 +44,11 @@ impl Overlay {
     /// Whether nothing was changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// About how many bytes the changes take as rows, each behind its lengths.
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.0.len() + self.rows.len() * LENGTHS_BYTES
     }
 
     /// The last change of a key: `Some(None)` if it was deleted, `None` if it was not changed.

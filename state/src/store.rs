@@ -166,7 +166,7 @@ impl Store {
     /// from. Only after the Kafka transaction with the [delta](Store::delta) has committed. After an error
     /// nothing is written, and it may be called again.
     pub fn commit(&mut self, changelog_offset: i64) -> Result<(), StateError> {
-        let mut writes = Writes::default();
+        let mut writes = Writes::of_about(self.overlay.bytes());
         for (key, value) in self.overlay.sorted() {
             writes.add(key, value, &self.forgetting);
         }
@@ -435,6 +435,11 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
+    /// For rows of about so many bytes: a batch that grows is copied each time.
+    fn of_about(bytes: usize) -> Self {
+        Self { batch: WriteBatch::with_capacity_bytes(bytes), books: Vec::new() }
+    }
+
     /// Adds a row: its key, and its value, or `None` to delete it.
     pub(crate) fn add(&mut self, key: &[u8], value: Option<&[u8]>, forgetting: &Forgetting) {
         match value {
