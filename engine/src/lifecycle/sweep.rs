@@ -60,6 +60,9 @@ impl Engine {
             let sweep_key = sweep_key.to_vec();
             if self.sweep_slice(ledger, &mut sweep, now_ms, budget, effects)? {
                 ledger.delete(&sweep_key);
+                // What this batch has worked off is still walked over by a scan: not once for each sweep.
+                from = sweep_key;
+                from.push(0);
             } else {
                 sweep.write(&mut self.desk.value);
                 ledger.put(&sweep_key, &self.desk.value);
