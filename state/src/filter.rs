@@ -5,9 +5,9 @@
 //! run on threads of their own, several at once: they see the lines of *committed* books alone, which are set
 //! after the write that carries them. A line that is not known forgets nothing.
 
+use hashbrown::HashMap;
 use rocksdb::CompactionDecision;
 use rocksdb::compaction_filter::CompactionFilterFn;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -290,7 +290,7 @@ impl Store {
     /// The only way into RocksDB: rows and position in one write, then the lines of what is written.
     pub(crate) fn write(&mut self, writes: Writes, position: Position) -> Result<(), StateError> {
         let Writes { mut batch, books } = writes;
-        for (key, value) in &books {
+        for (key, value) in books.iter() {
             if value.is_none()
                 && let Some(deleted) = self.db.get(key).map_err(|error| self.failed(error))?
             {
@@ -303,7 +303,7 @@ impl Store {
             batch.delete(RESTORING_KEY);
         }
         self.db.write_opt(batch, &self.write_options).map_err(|error| self.failed(error))?;
-        for (key, value) in &books {
+        for (key, value) in books.iter() {
             if let Some(value) = value {
                 self.forgetting.learn(key, value);
             }
@@ -431,13 +431,13 @@ impl fmt::Debug for Store {
 #[derive(Default)]
 pub(crate) struct Writes {
     batch: WriteBatch,
-    books: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    books: Books,
 }
 
 impl Writes {
     /// For rows of about so many bytes: a batch that grows is copied each time.
     fn of_about(bytes: usize) -> Self {
-        Self { batch: WriteBatch::with_capacity_bytes(bytes), books: Vec::new() }
+        Self { batch: WriteBatch::with_capacity_bytes(bytes), books: Books::default() }
     }
 
     /// Adds a row: its key, and its value, or `None` to delete it.
@@ -447,7 +447,33 @@ impl Writes {
             None => self.batch.delete(key),
         }
         if forgetting.is_books(key) {
-            self.books.push((key.to_owned(), value.map(<[u8]>::to_owned)));
+            self.books.push(key, value);
         }
+    }
+}
+
+/// Rows of books, one behind the other: every tenant that a batch has touched has one.
+#[derive(Default)]
+struct Books {
+    bytes: Vec<u8>,
+    /// Where each key ends, and where its value does, if it is not deleted.
+    ends: Vec<(usize, Option<usize>)>,
+}
+
+impl Books {
+    fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.ends.push((key_end, value.map(|_| self.bytes.len())));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(key_end, value_end)| {
+            let key = self.bytes.get(start..key_end).unwrap_or_default();
+            start = value_end.unwrap_or(key_end);
+            (key, value_end.map(|end| self.bytes.get(key_end..end).unwrap_or_default()))
+        })
     }
 }

@@ -16,6 +16,9 @@ use crate::{Class, Storage};
 /// A tenant as it is cached: everything here can be read from the ledger again.
 #[derive(Debug)]
 pub(super) struct Tenant {
+    pub(super) name: Box<str>,
+    /// Where it is among those that are cached.
+    pub(super) place: usize,
     pub(super) books: Books,
     pub(super) rules: Rules,
     /// The books differ from their row.
@@ -35,8 +38,8 @@ pub(super) struct Desk {
     pub(super) rebuilt: Option<Rebuilt>,
     /// Where the event at hand was read.
     pub(super) origin: Origin,
-    /// Tenants whose books are to be written.
-    pub(super) dirty: Vec<String>,
+    /// The places of the tenants whose books are to be written.
+    pub(super) dirty: Vec<usize>,
     /// A buffer for keys.
     pub(super) key: Vec<u8>,
     /// A buffer for values that are written.
@@ -104,7 +107,7 @@ impl<L: Ledger> Case<'_, L> {
     pub(super) fn books_mut(&mut self) -> &mut Books {
         if !self.tenant.dirty {
             self.tenant.dirty = true;
-            self.desk.dirty.push(self.name.to_owned());
+            self.desk.dirty.push(self.tenant.place);
         }
         &mut self.tenant.books
     }

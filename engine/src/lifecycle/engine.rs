@@ -148,11 +148,10 @@ impl Engine {
     /// Writes what the batch changed in the cache to the ledger: before its delta is taken.
     pub fn flush<L: Ledger>(&mut self, ledger: &mut L) {
         let mut dirty = std::mem::take(&mut self.desk.dirty);
-        for name in dirty.drain(..) {
-            let place = self.places.get(name.as_str()).copied();
-            if let Some(tenant) = place.and_then(|place| self.tenants.get_mut(place)) {
+        for place in dirty.drain(..) {
+            if let Some(tenant) = self.tenants.get_mut(place) {
                 tenant.books.write(&mut self.desk.value);
-                key::of_text(tag::BOOKS, &name, &mut self.desk.key);
+                key::of_text(tag::BOOKS, &tenant.name, &mut self.desk.key);
                 ledger.put(&self.desk.key, &self.desk.value);
                 tenant.dirty = false;
             }
@@ -208,9 +207,10 @@ impl Engine {
             Some(&place) => place,
             None => {
                 let tenant = self.read_tenant(ledger, name)?;
+                let place = tenant.place;
                 self.tenants.push(tenant);
-                self.places.insert(name.into(), self.tenants.len() - 1);
-                self.tenants.len() - 1
+                self.places.insert(name.into(), place);
+                place
             }
         };
         let tenant = self.tenants.get_mut(place).ok_or(Corrupt("a tenant that was just cached"))?;
@@ -244,7 +244,8 @@ impl Engine {
             rules.terms_policy = Some(offset);
         }
         rules.ended = books.ended_at_ms.is_some();
-        Ok(Tenant { books, rules, dirty: false, newest: Newest::default() })
+        let (name, place, newest) = (name.into(), self.tenants.len(), Newest::default());
+        Ok(Tenant { name, place, books, rules, dirty: false, newest })
     }
 
     /// What the record in force says about a tenant's subject, with its offset.
