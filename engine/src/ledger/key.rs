@@ -212,6 +212,15 @@ pub fn read_timed(key: &[u8]) -> Result<(i64, &str), Corrupt> {
     Ok((time_ms, std::str::from_utf8(rest).map_err(|_| Corrupt("timed key's text"))?))
 }
 
+/// Reads the further part from a key that [`of_tenant`] wrote.
+pub fn read_of_tenant(key: &[u8]) -> Result<&str, Corrupt> {
+    let part = key
+        .get(1..)
+        .and_then(|key| key.split_first())
+        .and_then(|(&length, rest)| std::str::from_utf8(rest.get(usize::from(length)..)?).ok());
+    part.ok_or(Corrupt("a tenant's key"))
+}
+
 /// Reads the text from a key that [`of_text`] wrote.
 pub fn read_text(key: &[u8]) -> Result<&str, Corrupt> {
     std::str::from_utf8(key.get(1..).unwrap_or_default()).map_err(|_| Corrupt("text key"))

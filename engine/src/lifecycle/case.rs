@@ -4,13 +4,12 @@
 
 use crate::ledger::key::{self, Home, tag};
 use crate::ledger::{Books, Conversation, Entry, Ledger, Rebuilt, State};
+use crate::lifecycle::conversation::AtHand;
 use crate::lifecycle::effect::{PolicyOffset, Tags, Under};
 use crate::lifecycle::newest::Newest;
 use crate::lifecycle::{Effects, Origin};
 use crate::policy::duration::SECOND_MS;
-use crate::policy::{
-    End, Facts, Keep, Reason, Rules, TenantErasures, TenantHolds, View, conversation_of,
-};
+use crate::policy::{End, Facts, Keep, Reason, Rules, TenantErasures, TenantHolds, View};
 use crate::{Class, Storage};
 
 /// A tenant as it is cached: everything here can be read from the ledger again.
@@ -25,6 +24,8 @@ pub(super) struct Tenant {
     pub(super) dirty: bool,
     /// What is known of its latest time.
     pub(super) newest: Newest,
+    /// Its conversations with a horizon of their own, if they are at hand.
+    pub(super) conversations: Option<AtHand>,
 }
 
 /// What the cases of a partition share.
@@ -40,6 +41,8 @@ pub(super) struct Desk {
     pub(super) origin: Origin,
     /// The places of the tenants whose books are to be written.
     pub(super) dirty: Vec<usize>,
+    /// How many conversations are at hand, of all tenants.
+    pub(super) at_hand: usize,
     /// A buffer for keys.
     pub(super) key: Vec<u8>,
     /// A buffer for values that are written.
@@ -110,19 +113,6 @@ impl<L: Ledger> Case<'_, L> {
             self.desk.dirty.push(self.tenant.place);
         }
         &mut self.tenant.books
-    }
-
-    /// The conversation of a message, where it has a horizon of its own.
-    pub(super) fn conversation(&mut self, id: &str) -> Result<Option<Conversation>, L::Error> {
-        if self.tenant.books.conversations == 0 || self.class != Class::Message {
-            return Ok(None);
-        }
-        key::of_tenant(tag::CONVERSATION, self.name, conversation_of(id), &mut self.desk.key);
-        let mut value = std::mem::take(&mut self.desk.value);
-        let found = self.ledger.get(&self.desk.key, &mut value)?;
-        let conversation = found.then(|| Conversation::read(&value)).transpose();
-        self.desk.value = value;
-        Ok(conversation?)
     }
 
     /// Reads a record's entry: kept first, then the range, unless both cursors have passed it.

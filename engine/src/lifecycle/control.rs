@@ -7,12 +7,9 @@ use super::case::Case;
 use super::engine::Engine;
 use super::{Audit, Effects};
 use crate::ledger::key::{self, tag};
-use crate::ledger::{Control, Conversation, Corrupt, Floor, Ledger, Remembered, Rows};
-use crate::policy::{ControlRecord, Hold, Reason, Retention, Statement, Subject, Terms};
+use crate::ledger::{Control, Corrupt, Floor, Ledger, Remembered};
+use crate::policy::{ControlRecord, Hold, Reason, Statement, Subject, Terms};
 use crate::{Class, Storage};
-
-/// So many conversations' rows are read at once.
-const SLICE_ROWS_MAX: usize = 1_024;
 
 /// A record that comes into force.
 struct Coming<'c> {
@@ -325,7 +322,7 @@ impl<L: Ledger> Case<'_, L> {
         Ok(())
     }
 
-    fn close_lines(&mut self, at_ms: i64) {
+    pub(super) fn close_lines(&mut self, at_ms: i64) {
         let mut view = self.view(None);
         view.now_ms = at_ms;
         let stored_ms = view.horizon_ms(Storage::Stored);
@@ -338,84 +335,5 @@ impl<L: Ledger> Case<'_, L> {
         if stores || !unseen {
             books.stored.horizon_ms = stored_ms;
         }
-    }
-
-    fn close_conversations(&mut self, at_ms: i64) -> Result<(), L::Error> {
-        if self.tenant.books.conversations == 0 {
-            return Ok(());
-        }
-        let (mut from, mut to, mut rows) = (Vec::new(), Vec::new(), Rows::default());
-        key::prefix(tag::CONVERSATION, self.name, &mut from);
-        to.extend_from_slice(&from);
-        key::end_of_prefix(&mut to);
-        loop {
-            self.ledger.scan(&from, &to, SLICE_ROWS_MAX, &mut rows)?;
-            for (key, value) in rows.iter() {
-                let row = Conversation::read(value)?;
-                self.put_conversation(key, true, row.retention, Some(row), at_ms);
-                from.clear();
-                from.extend_from_slice(key);
-                from.push(0);
-            }
-            if rows.len() < SLICE_ROWS_MAX {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Closes a conversation's horizon as of a time and writes its row. One that is withdrawn goes on as
-    /// a row under the tenant's retention until its horizon is the tenant's.
-    fn put_conversation(
-        &mut self,
-        row_key: &[u8],
-        exists: bool,
-        retention: Option<(Retention, i64)>,
-        before: Option<Conversation>,
-        at_ms: i64,
-    ) {
-        let horizon_at = |case: &Self, conversation| {
-            let mut view = case.view(conversation);
-            view.now_ms = at_ms;
-            view.horizon_ms(Storage::Stored)
-        };
-        let horizon_ms = horizon_at(self, before);
-        let row = Conversation { horizon_ms, retention };
-        let is_needed =
-            retention.is_some() || horizon_at(self, Some(row)) != horizon_at(self, None);
-        if is_needed {
-            row.write(&mut self.desk.value);
-            self.ledger.put(row_key, &self.desk.value);
-        } else {
-            self.ledger.delete(row_key);
-        }
-        let books = self.books_mut();
-        match (exists, is_needed) {
-            (false, true) => books.conversations += 1,
-            (true, false) => books.conversations = books.conversations.saturating_sub(1),
-            (true, true) | (false, false) => {}
-        }
-    }
-
-    /// Gives a conversation a retention of its own, or (none) takes it back. A new one begins at the
-    /// tenant's horizon.
-    fn change_conversation(
-        &mut self,
-        conversation: &str,
-        retention: Option<(Retention, i64)>,
-        at_ms: i64,
-        offset: i64,
-    ) -> Result<(), L::Error> {
-        if self.class != Class::Message {
-            return Ok(());
-        }
-        self.carry_out_end(at_ms)?;
-        let before = self.conversation(conversation)?;
-        let mut row_key = Vec::new();
-        key::of_tenant(tag::CONVERSATION, self.name, conversation, &mut row_key);
-        self.put_conversation(&row_key, before.is_some(), retention, before, at_ms);
-        // Where no row is left to say so, its tenant's line says what has ended, wherever the clock goes.
-        self.close_lines(at_ms);
-        self.sweep_conversation(offset, conversation);
-        Ok(())
     }
 }

@@ -167,6 +167,7 @@ impl Engine {
         if self.tenants.len() > TENANTS_CACHED_MAX {
             self.tenants.clear();
             self.places.clear();
+            self.desk.at_hand = 0;
         }
     }
 
@@ -245,7 +246,7 @@ impl Engine {
         }
         rules.ended = books.ended_at_ms.is_some();
         let (name, place, newest) = (name.into(), self.tenants.len(), Newest::default());
-        Ok(Tenant { name, place, books, rules, dirty: false, newest })
+        Ok(Tenant { name, place, books, rules, dirty: false, newest, conversations: None })
     }
 
     /// What the record in force says about a tenant's subject, with its offset.

@@ -4,6 +4,7 @@ mod adopt;
 mod beside;
 mod case;
 mod control;
+mod conversation;
 mod edits;
 mod effect;
 mod engine;
