@@ -11,8 +11,8 @@ use super::terminal::Lines;
 
 /// The variable that filters the logs.
 pub const LOG_VARIABLE: &str = "LETHE_LOG";
-/// What is logged when nobody says otherwise.
-const LOG_DEFAULT: &str = "info";
+/// What is logged when nobody says otherwise. Clients without callbacks of lethe's own, as benchmarks have, log their statistics there.
+const LOG_DEFAULT: &str = "info,rdkafka::client=warn";
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
