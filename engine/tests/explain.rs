@@ -149,3 +149,25 @@ fn a_search_finds_what_is_known_of_a_message() {
     assert_eq!(times("c/kept"), [START_MS + 3_000]);
     assert_eq!(times("c/never"), [0; 0]);
 }
+
+#[test]
+fn a_version_that_a_hold_kept_from_being_overwritten_waits() {
+    let mut harness = Harness::new(Class::Profile);
+    for line in [
+        r#"0 control tenant/a {"profile": {"storage": "in", "retention": "4s"}}"#,
+        r#"0 control hold/1 {"tenant": "a", "user": "u"}"#,
+        "1 set a/u @1",
+        "3 set a/u @3",
+        "6 look",
+    ] {
+        harness.step(&text::line(line).0).unwrap();
+    }
+    let (engine, ledger, _) = harness.engine();
+    let explained = engine.explain(ledger, "a", START_MS + 1_000, "u", START_MS + 6_000).unwrap();
+    let (storage, reason) = (Storage::Stored, Reason::Expired);
+    let (keep, kept_by) = (Keep::Hold { policy: Some(1) }, by("hold/1", 1));
+    assert_eq!(
+        explained,
+        Explanation::Waits { storage, reason, by: by("tenant/a", 0), keep, kept_by }
+    );
+}

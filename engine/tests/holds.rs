@@ -512,3 +512,22 @@ fn the_model_knows_what_is_held() {
         "a hold covers what is there",
     );
 }
+
+/// A version that was not overwritten is out until the live one ends, also once its own time is over.
+#[test]
+fn an_older_version_is_out_also_when_its_time_is_over() {
+    profiles(
+        r#"
+        0 control tenant/a {"profile": {"storage": "in", "retention": "4s"}}
+        0 control hold/1 {"tenant": "a", "user": "u"}
+        1 set a/u @1 => +store a/u
+        3 set a/u @3 => +store a/u@3
+        6 look
+        6 again refresh
+        8 look
+        9 again refresh
+        10 control hold/1 null
+        10 look => -store a/u expired, -store a/u@3 expired
+        "#,
+    );
+}

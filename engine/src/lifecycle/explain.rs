@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is written, and the answer is the one that [`verdict()`] would act on.
 
+use super::case::Place;
 use super::engine::Engine;
 use super::{Budget, Case, Effects, PolicyOffset};
 use crate::ledger::key::{self, tag};
@@ -140,15 +141,19 @@ impl<L: Ledger> Case<'_, L> {
     fn decided(&mut self, time_ms: i64, id: &str, value: &mut Vec<u8>) -> Result<Answer, L::Error> {
         let conversation = self.conversation(id)?;
         let found = self.find(time_ms, id, value)?;
-        let Some((place, entry)) = found else {
+        let older =
+            found.is_none() && self.class != Class::Message && self.beside(time_ms, id)?.is_some();
+        // A version that a hold kept from being overwritten has no entry of its own.
+        let older = older.then(|| (Place::Kept, Entry::bare(State::Live, Storage::Stored)));
+        let Some((place, entry)) = found.or(older) else {
             let view = self.view(conversation);
             let over = [Storage::Stored, Storage::Transit]
                 .iter()
                 .all(|storage| time_ms <= view.horizon_ms(*storage));
             return Ok(if over { Answer::Over(None) } else { Answer::Unknown });
         };
-        let passed = place == super::case::Place::Range
-            && self.tenant.books.line(entry.storage).has_passed(time_ms, id);
+        let passed =
+            place == Place::Range && self.tenant.books.line(entry.storage).has_passed(time_ms, id);
         match entry.state {
             State::Early => return Ok(Answer::Unknown),
             State::Gone => return Ok(Answer::Over(None)),

@@ -147,9 +147,11 @@ impl<L: Ledger> Case<'_, L> {
             return Ok(self.unknown(id, time_ms, None));
         }
         for storage in [Storage::Stored, Storage::Transit] {
+            // An older one has no entry by which a cursor could tell: it is out for as long as it stands there.
             let beside = storage == Storage::Stored && self.beside(time_ms, id)?.is_some();
-            let is_there = beside || latest.live_ms(storage) == Some(time_ms);
-            if !is_there || !self.is_version_out(storage, time_ms, id)? {
+            let is_live = latest.live_ms(storage) == Some(time_ms);
+            let is_out = beside || (is_live && self.is_version_out(storage, time_ms, id)?);
+            if !is_out {
                 continue;
             }
             let mut value = Vec::new();
