@@ -102,6 +102,8 @@ fn latency_counts_every_content_of_its_time() {
         assert_eq!(figure("contents"), 4_000.0, "{measured}");
         let ordered = ["p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"].map(figure);
         assert!(ordered.is_sorted() && ordered.iter().all(|&ms| ms > 0.0), "{measured}");
+        // Half of them wait for half of a commit interval, whatever else happens.
+        assert!(figure("p50_ms") > 25.0, "{measured}");
         assert!(figure("cpu_us_a_record") > 0.0 && figure("memory_mib") > 0.0);
     }
 }
