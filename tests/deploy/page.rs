@@ -98,7 +98,8 @@ fn lethe_with_something_to_show(bus: &Bus<'_>) -> Lethe {
     eventually("everything is on the page", || {
         // A slash is escaped where it is put in.
         let page = snapshot(&lethe).replace("&#x2f;", "/");
-        let shown = [KEPT, "tenant in, one user", "erasure/req-9", "carried out in message"];
+        let shown =
+            [KEPT, "hold/case-7", "tenant in, one user", "erasure/req-9", "carried out in message"];
         let missing: Vec<_> = shown.into_iter().filter(|text| !page.contains(text)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}\n{page}")) }
     });
