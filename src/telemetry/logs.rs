@@ -11,7 +11,8 @@ use super::terminal::Lines;
 
 /// The variable that filters the logs.
 pub const LOG_VARIABLE: &str = "LETHE_LOG";
-/// What is logged when nobody says otherwise. Clients without callbacks of lethe's own, as benchmarks have, log their statistics there.
+/// What is logged when nobody says otherwise. Clients without callbacks of lethe's own, as benchmarks have them, would
+/// log their statistics.
 const LOG_DEFAULT: &str = "info,rdkafka::client=warn";
 
 /// Why there are no logs.

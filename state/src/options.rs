@@ -67,9 +67,10 @@ pub(crate) fn store(memory: &Memory, forgetting: &Forgetting) -> Options {
     options.set_keep_log_file_num(LOG_FILES_MAX);
     options.set_stats_dump_period_sec(0);
     options.set_manifest_preallocation_size(MANIFEST_BYTES_AHEAD);
-    options.set_level_zero_file_num_compaction_trigger(FLUSHES_A_COMPACTION);
-    if memory.is_in_step() {
-        options.set_level_zero_file_num_compaction_trigger(FLUSHES_IN_STEP);
+    let in_step = memory.is_in_step();
+    let flushes = if in_step { FLUSHES_IN_STEP } else { FLUSHES_A_COMPACTION };
+    options.set_level_zero_file_num_compaction_trigger(flushes);
+    if in_step {
         options.set_max_file_opening_threads(1);
     }
     set_write_buffers(&mut options, memory);
